@@ -1,0 +1,54 @@
+# People and CI use the same verbs. All of them set up what they need.
+#   make demo    the demo: an agent application, its report and its costliest interaction
+#   make test    the tests
+#   make check   format, lint, types, layers, generated files
+#   make bench   overhead against the bare SDK and beside the peers
+#   make lock    resolve the development environment anew
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := .tools/bin/uv
+
+.PHONY: demo test check bench lock format clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# *//p' Makefile | head -6
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "otel-llm needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.ready: pyproject.toml requirements.lock | $(UV)
+	$(UV) venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
+	VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --require-hashes requirements.lock
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --editable .
+	@touch $@
+
+demo: $(VENV)/.ready
+	$(BIN)/python -m examples.demo
+
+test: $(VENV)/.ready
+	$(BIN)/python -m pytest -n 2
+
+check: $(VENV)/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python semconv/generate.py --check
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+format: $(VENV)/.ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.ready
+	$(BIN)/python -m benchmarks
+
+lock: $(VENV)/.ready
+	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --generate-hashes --no-header --upgrade pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv .tools .demo .bench dist

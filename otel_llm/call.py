@@ -1,0 +1,141 @@
+"""What is known of one call to a model: the record that every part of otel-llm shares.
+
+A `Call` is filled by a dialect, priced by `otel_llm.pricing`, and written onto its span by the engine.
+Counts that the provider did not report are None, never 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+UsageSource = Literal["provider", "partial", "estimated"]
+StreamOutcome = Literal["completed", "aborted", "abandoned", "failed"]
+CostStatus = Literal["priced", "partial", "free", "unpriced"]
+AttributeValue = str | bool | int | float | list[str]
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens as the provider billed them, in disjoint buckets: adding them up counts nothing twice.
+
+    None means that the provider did not say; 0 means that it said zero.
+    """
+
+    input: int | None = None
+    """Uncached text input."""
+    cache_read: int | None = None
+    cache_write_5m: int | None = None
+    cache_write_1h: int | None = None
+    cache_write_other: int | None = None
+    """Cache writes whose lifetime is another one, or unsaid."""
+    output: int | None = None
+    """Visible text output."""
+    reasoning: int | None = None
+    input_audio: int | None = None
+    output_audio: int | None = None
+    input_image: int | None = None
+    output_image: int | None = None
+    requests: dict[str, int] = field(default_factory=dict[str, int])
+    """Billed per request, by the name of the built-in tool: `web_search`, `file_search`, `code_interpreter`."""
+    inconsistent: str | None = None
+    """How the provider's own numbers contradict each other, when they do."""
+
+    @property
+    def cache_write(self) -> int | None:
+        """All cache writes."""
+        return _total(self.cache_write_5m, self.cache_write_1h, self.cache_write_other)
+
+    @property
+    def input_tokens(self) -> int | None:
+        """All input, cache reads and writes included."""
+        return _total(self.input, self.cache_read, self.cache_write, self.input_audio, self.input_image)
+
+    @property
+    def output_tokens(self) -> int | None:
+        """All output, reasoning included."""
+        return _total(self.output, self.reasoning, self.output_audio, self.output_image)
+
+
+def _total(*counts: int | None) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+@dataclass(slots=True)
+class Cost:
+    """What one call cost. Money is in whole nano-USD (1e-9 USD); `nano_usd` is None when it is unknown.
+
+    The five parts add up to `nano_usd` exactly.
+    """
+
+    status: CostStatus
+    nano_usd: int | None = None
+    input: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    output: int = 0
+    other: int = 0
+    source: Literal["local", "provider"] = "local"
+    reason: str | None = None
+    """Why it is unpriced or partial."""
+    key: str | None = None
+    """Which price: `provider/model` in the book."""
+    variant: str | None = None
+    book: str | None = None
+    valid_from: str | None = None
+    adjusted: str | None = None
+    """Source of the negotiated discount that was applied."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One request to a model, however many HTTP attempts it took."""
+
+    operation: str
+    """`chat`, `text_completion`, `embeddings`."""
+    provider: str
+    """`gen_ai.provider.name`."""
+    request_model: str | None = None
+    request: dict[str, AttributeValue] = field(default_factory=dict[str, AttributeValue])
+    """Further attributes of the request, by attribute name."""
+    stream: bool = False
+    server_address: str | None = None
+    server_port: int | None = None
+    started_ns: int = 0
+    """Wall clock, nanoseconds since the epoch: the price of this moment counts."""
+    duration_ns: int = 0
+
+    response_id: str | None = None
+    response_model: str | None = None
+    finish_reasons: list[str] = field(default_factory=list[str])
+    response: dict[str, AttributeValue] = field(default_factory=dict[str, AttributeValue])
+    """Further attributes of the response, by attribute name."""
+    usage: Usage | None = None
+    usage_source: UsageSource = "provider"
+    estimator: str | None = None
+    service_tier: str | None = None
+    """The response's tier, in the provider's words: `default`, `standard`, `flex`, `priority`, `batch`."""
+    speed: str | None = None
+    """Anthropic's `speed` of the response (`standard`, `fast`), where it decides the price."""
+    inference_geo: str | None = None
+    """Anthropic's `inference_geo` of the response (`us`, `global`), where it decides the price."""
+    reported_cost_usd: str | None = None
+    """The cost that the response itself carried, as a decimal string in USD."""
+    parts: list[Call] = field(default_factory=lambda: list[Call]())
+    """When one response was billed at several models, a call for each; `usage` is then their sum."""
+
+    attempts: int = 1
+    stream_outcome: StreamOutcome | None = None
+    time_to_first_chunk: float | None = None
+    """Seconds."""
+    output_chars: int = 0
+    """Characters of visible output that were seen, for the estimate of a stream that ended early."""
+    error_type: str | None = None
+    cost: Cost | None = None
+    layer: Literal["sdk", "framework"] = "sdk"
+
+    @property
+    def model(self) -> str | None:
+        """The model whose price counts: the one that answered, else the one that was asked for."""
+        return self.response_model or self.request_model

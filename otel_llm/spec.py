@@ -1,0 +1,91 @@
+"""The shapes of a table: what an integration declares, and nothing of how it runs.
+
+A `Dialect` reads one wire format. A `Patch` says which method speaks it. An `Integration` is the frozen table of
+one SDK. The engine (`otel_llm.engine`) does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from otel_llm.call import Call
+
+
+def _nothing(_body: Mapping[str, Any]) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one wire format is read. Pure functions; a body or chunk is a dict, or an SDK's object with the same names.
+
+    They may raise anything on odd input: the engine's guard keeps that from the caller.
+    """
+
+    name: str
+    operation: str
+    """`gen_ai.operation.name` of its calls."""
+    request: Callable[[Call, Mapping[str, Any]], None]
+    """Fill the call from the request body, before it is sent."""
+    response: Callable[[Call, Any], None]
+    """Fill the call from a response body."""
+    fold: Callable[[dict[str, Any], Any], None] | None = None
+    """Fold one chunk of a stream into a response-shaped dict, which `response` then reads."""
+    ask_usage: Callable[[Mapping[str, Any]], dict[str, Any] | None] = _nothing
+    """The request body changed so that the stream reports its usage; None when there is nothing to change."""
+    usage_only: Callable[[Any], bool] | None = None
+    """Whether a chunk is there only because `ask_usage` asked for it, and so is not the caller's."""
+    messages: Callable[[Mapping[str, Any], Any], dict[str, str]] | None = None
+    """Content attributes (JSON strings) of a request body and a response body; used only when content is captured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a patched method is about to send, as its integration reads it from the arguments."""
+
+    dialect: Dialect
+    provider: str
+    body: Mapping[str, Any]
+    stream: bool = False
+    server_address: str | None = None
+    server_port: int | None = None
+    with_body: Callable[[dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]] | None = None
+    """The arguments again, with another body; None when the body cannot be changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """One method to wrap."""
+
+    module: str
+    attribute: str
+    """Dotted path inside the module: `SyncAPIClient.request`."""
+    read: Callable[[Any, tuple[Any, ...], dict[str, Any]], Request | None]
+    """`read(instance, args, kwargs)`: what is about to be sent; None when it is no model call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A method to wrap with a wrapper of its own, `wrapt` style: for what is no call but bears on calls."""
+
+    module: str
+    attribute: str
+    wrapper: Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Integration:
+    """The table of one SDK."""
+
+    name: str
+    """Our name of it; the entry point is `otel_llm_<name>`."""
+    distribution: str
+    """Its name on the package index."""
+    oldest: str
+    """Oldest version that the tests run."""
+    newest_major: int
+    """Newest major version that the tests run; newer ones are instrumented too, and `doctor` says untested."""
+    patches: tuple[Patch, ...]
+    hooks: tuple[Hook, ...] = field(default=())

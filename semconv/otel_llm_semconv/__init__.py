@@ -1,0 +1,1 @@
+"""The names of attributes, declared once in semconv/model. Imports nothing."""
