@@ -122,7 +122,7 @@ class Call:
     """Anthropic's `inference_geo` of the response (`us`, `global`), where it decides the price."""
     reported_cost_usd: str | None = None
     """The cost that the response itself carried, as a decimal string in USD."""
-    parts: list[Call] = field(default_factory=lambda: list[Call]())
+    parts: list[Call] = field(default_factory=lambda: list[Call]())  # noqa: PLW0108 - Call is not defined yet
     """When one response was billed at several models, a call for each; `usage` is then their sum."""
 
     attempts: int = 1
@@ -139,3 +139,9 @@ class Call:
     def model(self) -> str | None:
         """The model whose price counts: the one that answered, else the one that was asked for."""
         return self.response_model or self.request_model
+
+
+def error_type(error: BaseException) -> str:
+    """`openai.RateLimitError`, `TimeoutError`: the class as the conventions want it in `error.type`."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -6,6 +6,7 @@ one SDK. The engine (`otel_llm.engine`) does the rest.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from otel_llm.call import Call
 
 
-def _nothing(_body: Mapping[str, Any]) -> None:
+def _nothing(_: Any) -> None:
     return None
 
 
@@ -37,8 +38,8 @@ class Dialect:
     """The request body changed so that the stream reports its usage; None when there is nothing to change."""
     usage_only: Callable[[Any], bool] | None = None
     """Whether a chunk is there only because `ask_usage` asked for it, and so is not the caller's."""
-    messages: Callable[[Mapping[str, Any], Any], dict[str, str]] | None = None
-    """Content attributes (JSON strings) of a request body and a response body; used only when content is captured."""
+    wanted: re.Pattern[bytes] | None = None
+    """Finds the events of a stream that matter to `fold`, on their raw bytes; the others are not even parsed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Request:
     server_port: int | None = None
     with_body: Callable[[dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]] | None = None
     """The arguments again, with another body; None when the body cannot be changed."""
+    transport: Callable[[Any], Any] = _nothing
+    """The httpx response behind what the method returned, when its body is for the caller to read; else None."""
 
 
 @dataclass(frozen=True, slots=True)

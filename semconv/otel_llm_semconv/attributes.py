@@ -115,6 +115,7 @@ OTEL_LLM_LAYER = "otel_llm.layer"
 OTEL_LLM_ENDPOINT = "otel_llm.endpoint"
 
 # Event `otel_llm.attempt.failed`, one for each failed HTTP request inside a call.
+OTEL_LLM_ATTEMPT_FAILED = "otel_llm.attempt.failed"
 OTEL_LLM_ATTEMPT_NUMBER = "otel_llm.attempt.number"
 OTEL_LLM_ATTEMPT_STATUS_CODE = "otel_llm.attempt.status_code"
 OTEL_LLM_ATTEMPT_ERROR = "otel_llm.attempt.error"

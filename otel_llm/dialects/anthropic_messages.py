@@ -1,0 +1,154 @@
+"""Anthropic's messages, on its own service, Bedrock, Vertex and Foundry.
+
+Usage: `input_tokens` excludes cache reads and writes; `output_tokens` includes thinking. In a stream, `message_start`
+has the input and a placeholder for the output, and each `message_delta` is cumulative: overwrite, never sum.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from otel_llm_semconv import attributes as A
+
+from otel_llm.call import Call, Usage
+from otel_llm.dialects.reading import count, get, items, parameters, rest, text
+from otel_llm.spec import Dialect
+
+_PARAMETERS: dict[str, tuple[str, type]] = {
+    "max_tokens": (A.GEN_AI_REQUEST_MAX_TOKENS, int),
+    "temperature": (A.GEN_AI_REQUEST_TEMPERATURE, float),
+    "top_p": (A.GEN_AI_REQUEST_TOP_P, float),
+    "top_k": (A.GEN_AI_REQUEST_TOP_K, int),
+    "stop_sequences": (A.GEN_AI_REQUEST_STOP_SEQUENCES, list),
+    "service_tier": (A.ANTHROPIC_REQUEST_SERVICE_TIER, str),
+}
+_FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_call",
+    "refusal": "content_filter",
+}
+
+
+def _request(call: Call, body: Mapping[str, Any]) -> None:
+    call.request_model = text(body.get("model"))
+    parameters(call, body, _PARAMETERS)
+    budget = count(get(body.get("thinking"), "budget_tokens"))
+    if budget is not None:
+        call.request[A.ANTHROPIC_THINKING_BUDGET_TOKENS] = budget
+    effort = text(get(body.get("output_config"), "effort"))
+    if effort is not None:
+        call.request[A.GEN_AI_REQUEST_REASONING_LEVEL] = effort
+
+
+def _response(call: Call, body: Any) -> None:
+    call.response_id = text(get(body, "id"))
+    call.response_model = text(get(body, "model"))
+    reason = text(get(body, "stop_reason"))
+    if reason is not None:
+        call.finish_reasons = [_FINISH.get(reason, reason)]
+    usage = get(body, "usage")
+    if usage is None:
+        return
+    call.usage = _usage(usage)
+    tier = text(get(usage, "service_tier"))
+    if tier is not None:
+        call.service_tier = call.response[A.ANTHROPIC_RESPONSE_SERVICE_TIER] = tier
+    call.speed = text(get(usage, "speed"))
+    call.inference_geo = text(get(usage, "inference_geo"))
+    iterations = items(usage, "iterations")
+    if iterations:
+        _iterations(call, iterations)
+
+
+def _usage(usage: Any) -> Usage | None:
+    uncached, made = count(get(usage, "input_tokens")), count(get(usage, "output_tokens"))
+    if uncached is None and made is None:
+        return None
+    written = count(get(usage, "cache_creation_input_tokens"))
+    written_5m = count(get(usage, "cache_creation", "ephemeral_5m_input_tokens"))
+    written_1h = count(get(usage, "cache_creation", "ephemeral_1h_input_tokens"))
+    thinking = count(get(usage, "output_tokens_details", "thinking_tokens"))
+    written_other, too_much_in = rest(written, written_5m, written_1h)
+    split = written_5m is not None or written_1h is not None
+    visible, too_much_out = rest(made, thinking)
+    searches = count(get(usage, "server_tool_use", "web_search_requests"))
+    return Usage(
+        input=uncached,
+        cache_read=count(get(usage, "cache_read_input_tokens")),
+        cache_write_5m=written_5m,
+        cache_write_1h=written_1h,
+        cache_write_other=None if split and not written_other else written_other,
+        output=visible,
+        reasoning=thinking,
+        requests={"web_search": searches} if searches else {},
+        inconsistent=too_much_in or too_much_out,
+    )
+
+
+def _iterations(call: Call, iterations: list[Any]) -> None:
+    """One response, billed in several iterations, some at a model of their own (compaction, advisor, fallback).
+
+    The top level leaves compaction out, so the iterations are what counts.
+    """
+    total = Usage()
+    for iteration in iterations:
+        usage = _usage(iteration)
+        if usage is None:
+            continue
+        call.parts.append(
+            Call(
+                operation=call.operation,
+                provider=call.provider,
+                request_model=text(get(iteration, "model")) or call.model,
+                usage=usage,
+                started_ns=call.started_ns,
+                service_tier=call.service_tier,
+                speed=call.speed,
+                inference_geo=call.inference_geo,
+            )
+        )
+        for bucket in fields(Usage):
+            more = getattr(usage, bucket.name)
+            if isinstance(more, int):
+                setattr(total, bucket.name, (getattr(total, bucket.name) or 0) + more)
+    if call.parts:
+        if call.usage is not None:
+            # Fees are per response, not per iteration.
+            total.requests = call.parts[0].usage.requests = call.usage.requests  # pyright: ignore[reportOptionalMemberAccess]
+            total.inconsistent = call.usage.inconsistent
+        call.usage = total
+
+
+def _fold(body: dict[str, Any], event: Any) -> None:
+    kind = get(event, "type")
+    if kind == "message_start":
+        message = dict(get(event, "message") or {})
+        usage = dict(message.get("usage") or {})
+        usage.pop("output_tokens", None)  # a placeholder
+        body.update(message, usage=usage)
+    elif kind == "message_delta":
+        reason = get(event, "delta", "stop_reason")
+        if reason is not None:
+            body["stop_reason"] = reason
+        latest: dict[str, Any] = get(event, "usage") or {}
+        body.setdefault("usage", {}).update({name: value for name, value in latest.items() if value is not None})
+    elif kind == "message_stop":
+        body["over"] = True
+    elif kind == "error":
+        body["error"] = get(event, "error") or event
+
+
+messages = Dialect(
+    name="anthropic.messages",
+    operation="chat",
+    request=_request,
+    response=_response,
+    fold=_fold,
+    wanted=re.compile(rb'"type"\s*:\s*"(?:message_start|message_delta|message_stop|error)"'),
+)

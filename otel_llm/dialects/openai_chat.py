@@ -1,0 +1,150 @@
+"""OpenAI's chat completions, and what shares their shape: legacy completions and embeddings.
+
+Spoken by OpenAI, Azure OpenAI, Groq, DeepSeek, xAI, Together, Fireworks, OpenRouter, Perplexity, Ollama, vLLM and more.
+Usage: `prompt_tokens` includes cached and audio tokens, `completion_tokens` includes reasoning (except where a
+provider adds reasoning on top; the total tells).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from otel_llm_semconv import attributes as A
+
+from otel_llm.call import Call, Usage
+from otel_llm.dialects.reading import count, get, items, parameters, rest, text
+from otel_llm.spec import Dialect
+
+_PARAMETERS: dict[str, tuple[str, type]] = {
+    "max_tokens": (A.GEN_AI_REQUEST_MAX_TOKENS, int),
+    "max_completion_tokens": (A.GEN_AI_REQUEST_MAX_TOKENS, int),
+    "temperature": (A.GEN_AI_REQUEST_TEMPERATURE, float),
+    "top_p": (A.GEN_AI_REQUEST_TOP_P, float),
+    "frequency_penalty": (A.GEN_AI_REQUEST_FREQUENCY_PENALTY, float),
+    "presence_penalty": (A.GEN_AI_REQUEST_PRESENCE_PENALTY, float),
+    "seed": (A.GEN_AI_REQUEST_SEED, int),
+    "stop": (A.GEN_AI_REQUEST_STOP_SEQUENCES, list),
+    "reasoning_effort": (A.GEN_AI_REQUEST_REASONING_LEVEL, str),
+    "encoding_format": (A.GEN_AI_REQUEST_ENCODING_FORMATS, list),
+    "dimensions": (A.GEN_AI_EMBEDDINGS_DIMENSION_COUNT, int),
+}
+_FINISH = {"tool_calls": "tool_call", "function_call": "tool_call"}
+_OUTPUT = {"json_object": "json", "json_schema": "json", "text": "text"}
+
+
+def _request(call: Call, body: Mapping[str, Any]) -> None:
+    call.request_model = text(body.get("model"))
+    parameters(call, body, _PARAMETERS)
+    choices = count(body.get("n"))
+    if choices is not None and choices != 1:
+        call.request[A.GEN_AI_REQUEST_CHOICE_COUNT] = choices
+    tier = text(body.get("service_tier"))
+    if tier is not None and tier != "auto":
+        call.request[A.OPENAI_REQUEST_SERVICE_TIER] = tier
+    output = _OUTPUT.get(get(body.get("response_format"), "type") or "")
+    if output is not None:
+        call.request[A.GEN_AI_OUTPUT_TYPE] = output
+
+
+def _response(call: Call, body: Any) -> None:
+    call.response_id = text(get(body, "id"))
+    call.response_model = text(get(body, "model"))
+    usage = get(body, "usage") or get(body, "x_groq", "usage")
+    if usage is not None:
+        call.usage = _usage(usage)
+        # OpenRouter and Perplexity say what they charged; theirs is the bill.
+        cost = get(usage, "cost")
+        cost = get(cost, "total_cost") if not isinstance(cost, (int, float, str)) else cost
+        if isinstance(cost, (int, float, str)) and not isinstance(cost, bool):
+            call.reported_cost_usd = str(cost)
+    tier = text(get(body, "service_tier"))
+    if tier is not None:
+        call.service_tier = call.response[A.OPENAI_RESPONSE_SERVICE_TIER] = tier
+    fingerprint = text(get(body, "system_fingerprint"))
+    if fingerprint is not None:
+        call.response[A.OPENAI_RESPONSE_SYSTEM_FINGERPRINT] = fingerprint
+    reasons = [text(get(choice, "finish_reason")) for choice in items(body, "choices")]
+    call.finish_reasons = [_FINISH.get(reason or "error", reason or "error") for reason in reasons]
+
+
+def _usage(usage: Any) -> Usage | None:
+    prompt, completion = count(get(usage, "prompt_tokens")), count(get(usage, "completion_tokens"))
+    total = count(get(usage, "total_tokens"))
+    if prompt is None and completion is None:
+        return None
+    read = count(get(usage, "prompt_tokens_details", "cached_tokens"))
+    if read is None:
+        read = count(get(usage, "prompt_cache_hit_tokens"))  # DeepSeek's name
+    written = count(get(usage, "prompt_tokens_details", "cache_write_tokens"))
+    audio_in = count(get(usage, "prompt_tokens_details", "audio_tokens"))
+    audio_out = count(get(usage, "completion_tokens_details", "audio_tokens"))
+    reasoning = count(get(usage, "completion_tokens_details", "reasoning_tokens"))
+    reasoning, included, doubt = _reasoning(prompt, completion, total, reasoning)
+    uncached, too_much_in = rest(prompt, read, written, audio_in)
+    visible, too_much_out = rest(completion, reasoning if included else None, audio_out)
+    return Usage(
+        input=uncached,
+        cache_read=read,
+        cache_write_other=written,
+        output=visible,
+        reasoning=reasoning,
+        input_audio=audio_in,
+        output_audio=audio_out,
+        inconsistent=too_much_in or too_much_out or doubt,
+    )
+
+
+def _reasoning(
+    prompt: int | None, completion: int | None, total: int | None, reasoning: int | None
+) -> tuple[int | None, bool, str | None]:
+    """Reasoning tokens, whether `completion` includes them, and the doubt if the total fits neither way.
+
+    OpenAI includes them, xAI and Gemini's compatible endpoint add them on top, the latter without naming them.
+    """
+    if prompt is None or completion is None or total is None or total == prompt + completion:
+        return reasoning, True, None
+    if total == prompt + completion + (reasoning or 0):
+        return reasoning, False, None
+    if total > prompt + completion and not reasoning:
+        return total - prompt - completion, False, None
+    return reasoning, True, f"total {total} is not prompt {prompt} + completion {completion}"
+
+
+def _fold(body: dict[str, Any], chunk: Any) -> None:
+    for name in ("id", "model", "service_tier", "system_fingerprint", "usage", "x_groq", "error"):
+        value = get(chunk, name)
+        if value:
+            body[name] = value
+    for choice in items(chunk, "choices"):
+        reasons = body.setdefault("reasons", {})
+        index = count(get(choice, "index")) or 0
+        reasons[index] = get(choice, "finish_reason") or reasons.get(index)
+    if "reasons" in body:
+        body["choices"] = [{"finish_reason": reason} for _, reason in sorted(body["reasons"].items())]
+
+
+def _ask_usage(body: Mapping[str, Any]) -> dict[str, Any] | None:
+    if "stream_options" in body:
+        return None
+    return {**body, "stream_options": {"include_usage": True}}
+
+
+def _usage_only(chunk: Any) -> bool:
+    return get(chunk, "choices") == [] and get(chunk, "usage") is not None
+
+
+chat = Dialect(
+    name="openai.chat",
+    operation="chat",
+    request=_request,
+    response=_response,
+    fold=_fold,
+    ask_usage=_ask_usage,
+    usage_only=_usage_only,
+    wanted=re.compile(rb'"(?:usage|error|x_groq)"\s*:\s*\{|"finish_reason"\s*:\s*"'),
+)
+completions = replace(chat, name="openai.completions", operation="text_completion")
+embeddings = replace(chat, name="openai.embeddings", operation="embeddings", fold=None)

@@ -1,0 +1,121 @@
+"""OpenAI's responses. Usage as in chat completions, under other names; built-in tools are billed per request."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from otel_llm_semconv import attributes as A
+
+from otel_llm.call import Call, Usage
+from otel_llm.dialects.reading import count, get, items, parameters, rest, text
+from otel_llm.spec import Dialect
+
+_PARAMETERS: dict[str, tuple[str, type]] = {
+    "max_output_tokens": (A.GEN_AI_REQUEST_MAX_TOKENS, int),
+    "temperature": (A.GEN_AI_REQUEST_TEMPERATURE, float),
+    "top_p": (A.GEN_AI_REQUEST_TOP_P, float),
+    "previous_response_id": (A.GEN_AI_REQUEST_PREVIOUS_RESPONSE_ID, str),
+}
+_OUTPUT = {"json_object": "json", "json_schema": "json", "text": "text"}
+_FEES = {
+    "web_search_call": "web_search",
+    "file_search_call": "file_search",
+    "code_interpreter_call": "code_interpreter",
+}
+_INCOMPLETE = {"max_output_tokens": "length"}
+_FINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
+
+
+def _request(call: Call, body: Mapping[str, Any]) -> None:
+    call.request_model = text(body.get("model"))
+    parameters(call, body, _PARAMETERS)
+    effort = text(get(body.get("reasoning"), "effort"))
+    if effort is not None:
+        call.request[A.GEN_AI_REQUEST_REASONING_LEVEL] = effort
+    tier = text(body.get("service_tier"))
+    if tier is not None and tier != "auto":
+        call.request[A.OPENAI_REQUEST_SERVICE_TIER] = tier
+    output = _OUTPUT.get(get(body.get("text"), "format", "type") or "")
+    if output is not None:
+        call.request[A.GEN_AI_OUTPUT_TYPE] = output
+    conversation = body.get("conversation")
+    conversation = text(conversation) or text(get(conversation, "id"))
+    if conversation is not None:
+        call.request[A.GEN_AI_CONVERSATION_ID] = conversation
+
+
+def _response(call: Call, body: Any) -> None:
+    call.response_id = text(get(body, "id"))
+    call.response_model = text(get(body, "model"))
+    tier = text(get(body, "service_tier"))
+    if tier is not None:
+        call.service_tier = call.response[A.OPENAI_RESPONSE_SERVICE_TIER] = tier
+    call.finish_reasons = _finish(body)
+    usage = get(body, "usage")
+    if usage is not None:
+        call.usage = _usage(usage)
+    if call.usage is not None:
+        fees = Counter(_FEES[item] for item in (get(item, "type") for item in items(body, "output")) if item in _FEES)
+        call.usage.requests = dict(fees)
+
+
+def _finish(body: Any) -> list[str]:
+    status = text(get(body, "status"))
+    if status == "incomplete":
+        reason = text(get(body, "incomplete_details", "reason")) or "length"
+        return [_INCOMPLETE.get(reason, reason)]
+    if status == "failed":
+        return ["error"]
+    if status != "completed":
+        return []
+    called = any(get(item, "type") in ("function_call", "custom_tool_call") for item in items(body, "output"))
+    return ["tool_call" if called else "stop"]
+
+
+def _usage(usage: Any) -> Usage | None:
+    given, made = count(get(usage, "input_tokens")), count(get(usage, "output_tokens"))
+    if given is None and made is None:
+        return None
+    read = count(get(usage, "input_tokens_details", "cached_tokens"))
+    written = count(get(usage, "input_tokens_details", "cache_write_tokens"))
+    reasoning = count(get(usage, "output_tokens_details", "reasoning_tokens"))
+    uncached, too_much_in = rest(given, read, written)
+    visible, too_much_out = rest(made, reasoning)
+    total = count(get(usage, "total_tokens"))
+    doubt = None
+    if total is not None and total != (given or 0) + (made or 0):
+        doubt = f"total {total} is not input {given} + output {made}"
+    if count(get(usage, "input_tokens_details", "cache_write_tokens_details", "ttl_12h_tokens")):
+        doubt = doubt or "holds 12 h cache writes, priced as 30 m ones"
+    return Usage(
+        input=uncached,
+        cache_read=read,
+        cache_write_other=written,
+        output=visible,
+        reasoning=reasoning,
+        inconsistent=too_much_in or too_much_out or doubt,
+    )
+
+
+def _fold(body: dict[str, Any], event: Any) -> None:
+    kind = get(event, "type")
+    response = get(event, "response")
+    if isinstance(response, dict):
+        body.update(response)  # pyright: ignore[reportUnknownArgumentType]
+    if kind in _FINAL:
+        body["over"] = True
+    elif kind == "error":
+        body["error"] = event
+
+
+responses = Dialect(
+    name="openai.responses",
+    operation="chat",
+    request=_request,
+    response=_response,
+    fold=_fold,
+    wanted=re.compile(rb'"type"\s*:\s*"(?:response\.(?:created|completed|incomplete|failed)|error)"'),
+)

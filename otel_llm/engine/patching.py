@@ -1,0 +1,139 @@
+"""Putting a table to work: wrapping the methods it names, as soon as their modules are imported, and back again."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import wrapt
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.trace import Tracer, TracerProvider
+
+from otel_llm.engine.recording import Recording, begin
+from otel_llm.engine.tap import tap
+from otel_llm.guard import guard
+from otel_llm.spec import Hook, Integration, Patch
+
+Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
+
+_SUPPRESSED = "suppress_instrumentation"  # the key of opentelemetry.instrumentation.utils.suppress_instrumentation
+
+
+class Patches:
+    """One integration at work. Each target is wrapped on its own: a missing one is skipped, the others still count."""
+
+    def __init__(self, integration: Integration, tracer_provider: TracerProvider | None = None) -> None:
+        self.integration = integration
+        self.missing: list[str] = []
+        """Targets that this version of the SDK does not have."""
+        self._tracer = trace.get_tracer(f"otel_llm.{integration.name}", our_version(), tracer_provider)
+        self._undo: list[Callable[[], None]] = []
+        self._removed = False
+
+    def apply(self) -> None:
+        """Wrap all targets: now where their module is imported, else when it will be."""
+        for target in (*self.integration.patches, *self.integration.hooks):
+            self._when_imported(target)
+
+    def remove(self) -> None:
+        """Put every method back as it was. Calls that are under way end as usual."""
+        self._removed = True
+        while self._undo:
+            self._undo.pop()()
+
+    def _when_imported(self, target: Patch | Hook) -> None:
+        def wrap(module: Any) -> None:
+            with guard:
+                if not self._removed:
+                    self._wrap(module, target)
+
+        if target.module in sys.modules:
+            wrap(sys.modules[target.module])
+        else:
+            wrapt.register_post_import_hook(wrap, target.module)
+
+    def _wrap(self, module: Any, target: Patch | Hook) -> None:
+        *path, name = target.attribute.split(".")
+        owner = module
+        for step in path:
+            owner = getattr(owner, step, None)
+        original = getattr(owner, name, None)
+        if original is None:
+            self.missing.append(f"{target.module}.{target.attribute}")
+            return
+        if isinstance(target, Hook):
+            wrapper: Wrapper = target.wrapper
+        elif inspect.iscoroutinefunction(inspect.unwrap(original)):
+            wrapper = _awaiting(self._tracer, target)
+        else:
+            wrapper = _calling(self._tracer, target)
+        setattr(owner, name, wrapt.FunctionWrapper(original, wrapper))
+        self._undo.append(lambda: setattr(owner, name, original))
+
+
+def _begin(
+    tracer: Tracer, patch: Patch, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Recording | None:
+    with guard:
+        if otel_context.get_value(_SUPPRESSED):
+            return None
+        request = patch.read(instance, args, kwargs)
+        return begin(tracer, request) if request is not None else None
+    return None
+
+
+def _calling(tracer: Tracer, patch: Patch) -> Wrapper:
+    def call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        recording = _begin(tracer, patch, instance, args, kwargs)
+        if recording is None:
+            return wrapped(*args, **kwargs)
+        with recording:
+            args_, kwargs_ = recording.arguments(args, kwargs)
+            return _settle(recording, wrapped(*args_, **kwargs_))
+        # The server minded our question for usage: this is the request as the caller made it.
+        with recording:
+            return _settle(recording, wrapped(*args, **kwargs))
+
+    return call
+
+
+def _awaiting(tracer: Tracer, patch: Patch) -> Wrapper:
+    async def call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        recording = _begin(tracer, patch, instance, args, kwargs)
+        if recording is None:
+            return await wrapped(*args, **kwargs)
+        with recording:
+            args_, kwargs_ = recording.arguments(args, kwargs)
+            return _settle(recording, await wrapped(*args_, **kwargs_))
+        with recording:
+            return _settle(recording, await wrapped(*args, **kwargs))
+
+    return call
+
+
+def _settle(recording: Recording, result: Any) -> Any:
+    """The SDK returned `result`: read it, or read along with whoever will. Returns it, the same object."""
+    request = recording.request
+    if request is None:
+        return result
+    with guard:
+        response = request.transport(result)
+        if response is not None and not response.is_closed:
+            tap(response, recording, request.dialect)
+            return result
+        body = result if response is None else response.json()
+        request.dialect.response(recording.call, body)
+    recording.finish("completed" if request.stream else None)
+    return result
+
+
+def our_version() -> str:
+    """The installed version of otel-llm."""
+    try:
+        return version("otel-llm")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,341 @@
+"""One call being recorded: from the moment its request is read to the end of its span."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
+from otel_llm_semconv import attributes as A
+
+from otel_llm.call import AttributeValue, Call, Cost, StreamOutcome, Usage, error_type
+from otel_llm.engine.prices import price_book
+from otel_llm.guard import guard
+from otel_llm.interaction import Interaction, interaction_of
+from otel_llm.late import later
+from otel_llm.spec import Request
+
+_RECORDING = otel_context.create_key("otel_llm.recording")
+_LAYER = otel_context.create_key("otel_llm.layer")
+
+# Servers that answered 400 to a stream that asked for its usage, and those that did not: (address, port).
+_refuses_usage: dict[tuple[str | None, int | None], bool] = {}
+
+
+class Layer:
+    """What a framework leaves in the context of its model call, for the SDK's call beneath it to sign."""
+
+    __slots__ = ("reported",)
+
+    def __init__(self) -> None:
+        self.reported = False
+
+
+def with_layer(layer: Layer, context: Context | None = None) -> Context:
+    """`context` with the framework's mark in it."""
+    return otel_context.set_value(_LAYER, layer, context)
+
+
+def current_recording() -> Recording | None:
+    """The call whose request is under way in this context, if any."""
+    found = otel_context.get_value(_RECORDING)
+    return found if isinstance(found, Recording) else None
+
+
+def begin(tracer: Tracer, request: Request) -> Recording:
+    """Start recording a call. May raise: the caller guards it."""
+    call = Call(
+        operation=request.dialect.operation,
+        provider=request.provider,
+        stream=request.stream,
+        server_address=request.server_address,
+        server_port=request.server_port,
+    )
+    with guard:
+        request.dialect.request(call, request.body)
+    return Recording(tracer, call, request)
+
+
+class Recording:
+    """The life of one call. As a context manager it is active while the SDK works; an error in there ends it."""
+
+    __slots__ = (
+        "_began",
+        "_done",
+        "_outer",
+        "_retry_plainly",
+        "_status",
+        "asked",
+        "call",
+        "interaction",
+        "layer",
+        "request",
+        "span",
+    )
+
+    def __init__(
+        self, tracer: Tracer, call: Call, request: Request | None = None, context: Context | None = None
+    ) -> None:
+        self.call = call
+        self.request = request
+        self.asked: dict[str, Any] | None = None
+        """The request body that asks for the stream's usage, when we ask."""
+        self._retry_plainly = False
+        self._status: int | None = None
+        self._done = False
+        self._outer: Context | None = None
+        layer = otel_context.get_value(_LAYER, context)
+        self.layer = layer if isinstance(layer, Layer) else None
+        if not call.started_ns:
+            call.started_ns = time.time_ns()
+        self._began = time.perf_counter_ns()
+        self.span: Span = tracer.start_span(
+            f"{call.operation} {call.request_model}" if call.request_model else call.operation,
+            context=context,
+            kind=SpanKind.CLIENT,
+            attributes=_start_attributes(call),
+            start_time=call.started_ns,
+        )
+        self.interaction: Interaction | None = interaction_of(self.span, context)
+        if request is not None and request.stream and request.with_body is not None and not self._known_to_refuse():
+            self.asked = request.dialect.ask_usage(request.body)
+
+    def elapsed_ns(self) -> int:
+        """Nanoseconds since the call began."""
+        return time.perf_counter_ns() - self._began
+
+    # The request is under way.
+
+    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments to call the SDK with: the caller's, or the same with the question for usage."""
+        if self.asked is not None and self.request is not None and self.request.with_body:
+            with guard:
+                return self.request.with_body(self.asked)
+            self.asked = None
+        return args, kwargs
+
+    def __enter__(self) -> Self:
+        # Re-attaching what was there, and not a token, cannot fail in another context.
+        self._outer = otel_context.get_current()
+        inner = trace.set_span_in_context(self.span, self._outer)
+        otel_context.attach(otel_context.set_value(_RECORDING, self, inner))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace_: TracebackType | None
+    ) -> bool:
+        if self._outer is not None:
+            otel_context.attach(self._outer)
+        if error is None:
+            return False
+        if self._refused(error):
+            self.asked, self._retry_plainly = None, True
+            self.attempt_failed(error)
+            self.call.attempts += 1
+            return True
+        self.fail(error)
+        return False
+
+    def attempt_failed(self, error: BaseException | None = None) -> None:
+        """Note a failed HTTP request inside the call, as an event."""
+        with guard:
+            attributes: dict[str, AttributeValue] = {A.OTEL_LLM_ATTEMPT_NUMBER: self.call.attempts}
+            status = self._status if self._status is not None else getattr(error, "status_code", None)
+            if isinstance(status, int):
+                attributes[A.OTEL_LLM_ATTEMPT_STATUS_CODE] = status
+            elif error is not None:
+                attributes[A.OTEL_LLM_ATTEMPT_ERROR] = error_type(error)
+            self._status = None
+            self.span.add_event(A.OTEL_LLM_ATTEMPT_FAILED, attributes)
+
+    def attempt_answered(self, status: int) -> None:
+        """Remember the HTTP status of an attempt that the SDK is about to give up."""
+        self._status = status
+
+    def retried(self, error: BaseException | None) -> None:
+        """Count one more attempt; the one before failed with `error` or with the status noted before."""
+        self.attempt_failed(error)
+        self.call.attempts += 1
+
+    # The end.
+
+    def usage_accepted(self) -> None:
+        """Remember whether this server answers streams that ask for their usage: it just answered one."""
+        if self.asked is not None or self._retry_plainly:
+            _refuses_usage[self._server] = self._retry_plainly
+
+    def fail(self, error: BaseException) -> None:
+        """End with `error`, the caller's own exception, which goes on its way."""
+        with guard:
+            if isinstance(error, Exception):
+                self.call.error_type = error_type(error)
+                self.attempt_failed(error)
+                status = getattr(error, "status_code", None)
+                if isinstance(status, int):
+                    self.call.response[A.HTTP_RESPONSE_STATUS_CODE] = status
+                self.finish("failed" if self.call.stream else None)
+            else:
+                # Cancelled or interrupted by the caller: that is no failure of the call.
+                self.finish("aborted")
+
+    def finish(self, outcome: StreamOutcome | None = None) -> None:
+        """End the call: price it, add it to its interaction, write it onto its span. Once; later ones do nothing."""
+        if self._done:
+            return
+        self._done = True
+        call = self.call
+        call.stream_outcome = outcome
+        if not call.duration_ns:
+            call.duration_ns = self.elapsed_ns()
+        if self.layer is not None:
+            self.layer.reported = True
+        with guard:
+            if call.usage is None and call.error_type and call.response.get(A.HTTP_RESPONSE_STATUS_CODE):
+                # Providers do not bill a request that they answered with an error status.
+                call.cost = Cost(status="free", nano_usd=0, reason="http_error")
+            elif not price_book().ready(call):
+                if self.interaction is not None:
+                    self.interaction.wait_for_price()
+                later(self._finish_late)
+                return
+        self._write()
+
+    def _finish_late(self) -> None:
+        try:
+            with guard:
+                price_book().resolve(self.call)
+            self._write()
+        finally:
+            if self.interaction is not None:
+                self.interaction.price_arrived()
+
+    def _write(self) -> None:
+        call = self.call
+        with guard:
+            if call.cost is None:
+                call.cost = price_book().price(call)
+        with guard:
+            if self.interaction is not None:
+                self.interaction.add(call)
+        with guard:
+            self.span.set_attributes(_end_attributes(call))
+            if call.error_type is not None:
+                # No description: an error's text may quote the prompt or a key.
+                self.span.set_status(StatusCode.ERROR)
+        with guard:
+            self.span.end(call.started_ns + call.duration_ns)
+
+    # Asking a stream for its usage.
+
+    @property
+    def _server(self) -> tuple[str | None, int | None]:
+        return self.call.server_address, self.call.server_port
+
+    def _known_to_refuse(self) -> bool:
+        return _refuses_usage.get(self._server, False)
+
+    def _refused(self, error: BaseException) -> bool:
+        """Whether the server may have minded the question for usage, so that the plain request deserves a try."""
+        return (
+            self.asked is not None
+            and getattr(error, "status_code", None) in (400, 422)
+            and self._server not in _refuses_usage
+        )
+
+
+def _start_attributes(call: Call) -> dict[str, AttributeValue]:
+    attributes: dict[str, AttributeValue] = {
+        A.GEN_AI_OPERATION_NAME: call.operation,
+        A.GEN_AI_PROVIDER_NAME: call.provider,
+    }
+    if call.request_model:
+        attributes[A.GEN_AI_REQUEST_MODEL] = call.request_model
+    if call.server_address:
+        attributes[A.SERVER_ADDRESS] = call.server_address
+        if call.server_port:
+            attributes[A.SERVER_PORT] = call.server_port
+    if call.stream:
+        attributes[A.GEN_AI_REQUEST_STREAM] = True
+    attributes.update(call.request)
+    return attributes
+
+
+def _end_attributes(call: Call) -> dict[str, AttributeValue]:
+    found: dict[str, AttributeValue | None] = {
+        A.GEN_AI_RESPONSE_ID: call.response_id,
+        A.GEN_AI_RESPONSE_MODEL: call.response_model,
+        A.GEN_AI_RESPONSE_FINISH_REASONS: call.finish_reasons or None,
+        A.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: call.time_to_first_chunk,
+        A.OTEL_LLM_ATTEMPTS: call.attempts,
+        A.OTEL_LLM_STREAM_OUTCOME: call.stream_outcome,
+        A.OTEL_LLM_SERVICE_TIER: call.service_tier,
+        A.OTEL_LLM_LAYER: call.layer,
+        A.ERROR_TYPE: call.error_type,
+        **call.response,
+    }
+    if call.usage is not None:
+        found.update(_usage_attributes(call, call.usage))
+    if call.cost is not None:
+        found.update(_cost_attributes(call.cost))
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _usage_attributes(call: Call, usage: Usage) -> dict[str, AttributeValue | None]:
+    return {
+        A.GEN_AI_USAGE_INPUT_TOKENS: usage.input_tokens,
+        A.GEN_AI_USAGE_OUTPUT_TOKENS: usage.output_tokens,
+        A.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: usage.cache_read,
+        A.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS: usage.cache_write,
+        A.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS: usage.reasoning,
+        # Most providers say 0 for the modalities that a call did not use: no news.
+        A.GEN_AI_USAGE_AUDIO_INPUT_TOKENS: usage.input_audio or None,
+        A.GEN_AI_USAGE_AUDIO_OUTPUT_TOKENS: usage.output_audio or None,
+        A.GEN_AI_USAGE_IMAGE_INPUT_TOKENS: usage.input_image or None,
+        A.GEN_AI_USAGE_IMAGE_OUTPUT_TOKENS: usage.output_image or None,
+        A.OTEL_LLM_USAGE_INPUT: usage.input,
+        A.OTEL_LLM_USAGE_OUTPUT: usage.output,
+        A.OTEL_LLM_USAGE_CACHE_WRITE_5M: usage.cache_write_5m,
+        A.OTEL_LLM_USAGE_CACHE_WRITE_1H: usage.cache_write_1h,
+        A.OTEL_LLM_USAGE_CACHE_WRITE_OTHER: usage.cache_write_other,
+        A.OTEL_LLM_USAGE_SOURCE: call.usage_source,
+        A.OTEL_LLM_USAGE_ESTIMATOR: call.estimator,
+        A.OTEL_LLM_USAGE_INCONSISTENT: usage.inconsistent,
+        **{A.OTEL_LLM_USAGE_REQUESTS_PREFIX + tool: count for tool, count in usage.requests.items()},
+    }
+
+
+def _cost_attributes(cost: Cost) -> dict[str, AttributeValue | None]:
+    found: dict[str, AttributeValue | None] = {
+        A.OTEL_LLM_COST_STATUS: cost.status,
+        A.OTEL_LLM_COST_UNPRICED_REASON: cost.reason,
+        A.OTEL_LLM_PRICE_KEY: cost.key,
+        A.OTEL_LLM_PRICE_VARIANT: cost.variant,
+        A.OTEL_LLM_PRICE_BOOK: cost.book,
+        A.OTEL_LLM_PRICE_VALID_FROM: cost.valid_from,
+        A.OTEL_LLM_PRICE_ADJUSTED: cost.adjusted,
+    }
+    if cost.nano_usd is not None:
+        found.update(
+            {
+                A.GEN_AI_USAGE_COST_AMOUNT: cost.nano_usd / 1e9,
+                A.GEN_AI_USAGE_COST_CURRENCY: "USD",
+                A.GEN_AI_USAGE_COST_SOURCE: cost.source,
+                A.OTEL_LLM_COST_NANO_USD: cost.nano_usd,
+            }
+        )
+        found.update({name: nano / 1e9 for name, nano in _parts(cost) if nano})
+    return found
+
+
+def _parts(cost: Cost) -> tuple[tuple[str, int], ...]:
+    return (
+        (A.OTEL_LLM_COST_INPUT, cost.input),
+        (A.OTEL_LLM_COST_CACHE_READ, cost.cache_read),
+        (A.OTEL_LLM_COST_CACHE_WRITE, cost.cache_write),
+        (A.OTEL_LLM_COST_OUTPUT, cost.output),
+        (A.OTEL_LLM_COST_OTHER, cost.other),
+    )

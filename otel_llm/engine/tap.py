@@ -1,0 +1,315 @@
+"""Reading along while the caller reads a response: the body's bytes pass through a tap on their way.
+
+The SDK's own objects stay what they are: only the byte stream inside the HTTP response (httpx and httpx2 alike) is
+replaced by a proxy of it. That covers `Stream`, stream helpers and raw responses in one way, however they are read,
+and whoever closes, drops or cuts them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import json
+import os
+import struct
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any, Protocol, Self
+from weakref import WeakSet
+
+from otel_llm.call import StreamOutcome
+from otel_llm.engine.proxy import Proxy
+from otel_llm.engine.recording import Recording
+from otel_llm.guard import guard
+from otel_llm.late import drain, later
+from otel_llm.spec import Dialect
+
+_EVENTS = "text/event-stream"
+_AMAZON_EVENTS = "application/vnd.amazon.eventstream"
+# A body that is no stream is kept until its end to be read; not beyond this many bytes.
+_LARGEST_BODY = 64 * 1024 * 1024
+
+
+class _Format(Protocol):
+    """How a body is cut into events."""
+
+    hides: bool
+    """Events may be kept from the caller, who then gets whole events only."""
+    tail: bytes
+    """What came of an event that is not whole yet."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take a piece of the body; what of it the caller gets."""
+        ...
+
+
+_open: WeakSet[_Reader] = WeakSet()
+
+
+def tap(response: Any, recording: Recording, dialect: Dialect) -> None:
+    """Read along with whoever reads the body of `response`, an httpx response that is not read yet. May raise."""
+    headers = response.headers
+    kind = headers.get("content-type", "").split(";")[0].strip().lower()
+    coding = headers.get("content-encoding", "identity")
+    decoder = None
+    if coding != "identity":
+        # A response of the same kind decodes our copy of the body as it will decode the caller's.
+        decoder = type(response)(200, headers=[("content-encoding", coding)])._get_content_decoder()
+    reader = _Reader(recording, dialect, streamed=kind in (_EVENTS, _AMAZON_EVENTS))
+    form: _Format
+    if kind == _EVENTS:
+        form = _ServerSentEvents(reader, hides=recording.asked is not None)
+    elif kind == _AMAZON_EVENTS:
+        form = _AmazonEvents(reader)
+    else:
+        form = _Document(reader)
+    if decoder is not None and form.hides:
+        # An event can be kept only from the decoded body, so that is what the caller gets.
+        del headers["content-encoding"]
+    response.stream = _Tap(response.stream, reader, form, decoder)
+
+
+class _Reader:
+    """What is read of one body, and how its reading ended. As a context manager it sees the reading fail."""
+
+    __slots__ = ("__weakref__", "_events", "body", "dialect", "ended", "over", "recording", "streamed")
+
+    def __init__(self, recording: Recording, dialect: Dialect, *, streamed: bool) -> None:
+        self.recording = recording
+        self.dialect = dialect
+        self.streamed = streamed
+        self.body: dict[str, Any] = {}
+        self.over = False
+        """The last event of the stream has come: what follows is the end of the connection."""
+        self.ended = False
+        self._events = 0
+        _open.add(self)
+
+    def event(self, raw: bytes) -> bool:
+        """Take one event, whole; whether it came only because we asked for the usage, and so is not the caller's."""
+        dialect = self.dialect
+        self._events += 1
+        if self._events == 1:
+            self.recording.call.time_to_first_chunk = self.recording.elapsed_ns() / 1e9
+        elif dialect.wanted is not None and len(raw) > _SHORT and not dialect.wanted.search(raw):
+            return False
+        data = _payload(raw)
+        if data == b"[DONE]":
+            self.over = True
+        if not data.startswith(b"{") or dialect.fold is None:
+            return False
+        chunk = json.loads(data)
+        dialect.fold(self.body, chunk)
+        self.over = self.over or "over" in self.body
+        return dialect.usage_only is not None and dialect.usage_only(chunk)
+
+    def end(self, outcome: StreamOutcome, error: BaseException | None = None) -> None:
+        """The body ended, one way or another. Later ends say nothing new."""
+        if self.ended:
+            return
+        self.ended = True
+        _open.discard(self)
+        recording, call = self.recording, self.recording.call
+        if self.body:
+            with guard:
+                self.dialect.response(call, self.body)
+        if self.body.get("error") is not None:
+            outcome = "failed"
+            call.error_type = call.error_type or "error"
+        elif self.over:
+            outcome = "completed"
+        if outcome == "completed":
+            recording.usage_accepted()
+        elif call.usage is not None:
+            call.usage_source = "partial"
+        if outcome == "failed" and error is not None:
+            recording.fail(error)
+        else:
+            recording.finish(outcome if self.streamed or outcome != "completed" else None)
+
+    def closed(self) -> None:
+        """The caller, or the SDK for it, closed the response."""
+        error = sys.exc_info()[1]
+        if isinstance(error, GeneratorExit):
+            # Somebody dropped the stream half-way, and a generator over it is being finalized.
+            self.abandoned()
+        elif isinstance(error, Exception) and type(error).__module__.partition(".")[0] in _READERS:
+            self.end("failed", error)
+        else:
+            self.end("aborted")
+
+    def abandoned(self) -> None:
+        """Nobody will read on. A finalizer may say so, anywhere and any time, so the end comes from our own thread."""
+        if not self.ended:
+            later(partial(self.end, "abandoned"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self.end("completed")
+        elif isinstance(error, Exception):
+            self.end("failed", error)
+        elif not isinstance(error, GeneratorExit):
+            self.end("aborted")
+
+    def __del__(self) -> None:
+        self.abandoned()
+
+
+# A shorter event is parsed without a look: `data: [DONE]`.
+_SHORT = 32
+# Whose exceptions mean that the body could not be read; any other is the caller's own, while it was reading.
+_READERS = frozenset(
+    ["httpx", "httpx2", "httpcore", "httpcore2", "json", "pydantic", "pydantic_core", "openai", "anthropic", "groq"]
+)
+
+
+@atexit.register
+def _end_open_streams() -> None:
+    """A stream that is still open when the process ends was abandoned, and what was seen of it counts."""
+    for reader in list(_open):
+        with guard:
+            reader.end("abandoned")
+    drain()
+
+
+def _after_fork_in_child() -> None:
+    for reader in list(_open):
+        reader.ended = True  # the parent's to end
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+class _Tap(Proxy):
+    """The byte stream of a response, reading along."""
+
+    def __init__(self, stream: Any, reader: _Reader, form: _Format, decoder: Any) -> None:
+        super().__init__(stream)
+        self._self_reader = reader
+        self._self_form = form
+        self._self_decoder = decoder
+
+    def _self_take(self, data: bytes) -> bytes:
+        with guard:
+            decoder, form = self._self_decoder, self._self_form
+            if decoder is None:
+                return form.feed(data)
+            plain = form.feed(decoder.decode(data))
+            return plain if form.hides else data
+        return data
+
+    def __iter__(self) -> Iterator[bytes]:
+        take = self._self_take
+        with self._self_reader:
+            for data in self.__wrapped__:
+                given = take(data)
+                if given:
+                    yield given
+            if self._self_form.tail and self._self_form.hides:
+                yield self._self_form.tail
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        take = self._self_take
+        with self._self_reader:
+            async for data in self.__wrapped__:
+                given = take(data)
+                if given:
+                    yield given
+            if self._self_form.tail and self._self_form.hides:
+                yield self._self_form.tail
+
+    def close(self) -> None:
+        self._self_reader.closed()
+        self.__wrapped__.close()
+
+    async def aclose(self) -> None:
+        self._self_reader.closed()
+        await self.__wrapped__.aclose()
+
+
+class _ServerSentEvents:
+    """`text/event-stream`: events end with an empty line."""
+
+    def __init__(self, reader: _Reader, *, hides: bool) -> None:
+        self.hides = hides
+        self.tail = b""
+        self._take = reader.event
+
+    def feed(self, data: bytes) -> bytes:
+        whole = self.tail + data if self.tail else data
+        end = b"\r\n\r\n" if b"\r\n" in whole else b"\n\n"
+        *events, self.tail = whole.split(end)
+        if not self.hides:
+            for event in events:
+                with guard:
+                    self._take(event)
+            return data
+        given: list[bytes] = []
+        for event in events:
+            hidden = False
+            with guard:
+                hidden = self._take(event)
+            if not hidden:
+                given.append(event + end)
+        return b"".join(given)
+
+
+def _payload(event: bytes) -> bytes:
+    """The data of one server-sent event; of one that comes bare, the event."""
+    if event.startswith(b"{"):
+        return event
+    return b"\n".join(line[5:].strip() for line in event.splitlines() if line.startswith(b"data:"))
+
+
+class _AmazonEvents:
+    """`application/vnd.amazon.eventstream`, as Bedrock streams: binary frames around base64 of the model's events.
+
+    A frame is total length, headers length, checksum (4 bytes each), headers, payload, checksum.
+    """
+
+    hides = False
+
+    def __init__(self, reader: _Reader) -> None:
+        self.tail = b""
+        self._take = reader.event
+
+    def feed(self, data: bytes) -> bytes:
+        buffer = self.tail + data
+        while len(buffer) >= 16:
+            total, headers = struct.unpack_from(">II", buffer)
+            if len(buffer) < total or total < 16:
+                break
+            payload, buffer = buffer[12 + headers : total - 4], buffer[total:]
+            with guard:
+                inner = json.loads(payload).get("bytes")
+                if inner:
+                    self._take(base64.b64decode(inner))
+        self.tail = buffer
+        return data
+
+
+class _Document:
+    """A body that is one JSON document."""
+
+    hides = False
+
+    def __init__(self, reader: _Reader) -> None:
+        self.tail = b""
+        self._reader = reader
+
+    def feed(self, data: bytes) -> bytes:
+        if len(self.tail) < _LARGEST_BODY:
+            self.tail += data
+            # The caller may close the response before the end of the connection: read it as soon as it is whole.
+            if self.tail.rstrip().endswith(b"}"):
+                with suppress(json.JSONDecodeError):
+                    self._reader.body = json.loads(self.tail)
+                    self._reader.over = True
+        return data

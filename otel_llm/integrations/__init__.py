@@ -1,0 +1,54 @@
+"""SDKs, one table per file, and the instrumentors that OpenTelemetry loads for them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, ClassVar
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # pyright: ignore[reportMissingTypeStubs]
+
+from otel_llm.engine.patching import Patches
+from otel_llm.integrations.anthropic import anthropic
+from otel_llm.integrations.groq import groq
+from otel_llm.integrations.openai import openai
+from otel_llm.spec import Integration
+
+INTEGRATIONS: tuple[Integration, ...] = (openai, anthropic, groq)
+"""Every SDK that is instrumented: the one source of the support table, the test matrix and `otel-llm doctor`."""
+
+
+class SDKInstrumentor(BaseInstrumentor):
+    """Puts one table to work. It waits for the SDK to be imported, and needs none to be installed."""
+
+    integration: ClassVar[Integration]
+    _patches: Patches | None = None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Nothing: a version outside the tested range is instrumented too."""
+        return ()
+
+    def _instrument(self, **kwargs: Any) -> None:
+        self._patches = Patches(self.integration, kwargs.get("tracer_provider"))
+        self._patches.apply()
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        if self._patches is not None:
+            self._patches.remove()
+
+
+class OpenAIInstrumentor(SDKInstrumentor):
+    """openai."""
+
+    integration = openai
+
+
+class AnthropicInstrumentor(SDKInstrumentor):
+    """anthropic."""
+
+    integration = anthropic
+
+
+class GroqInstrumentor(SDKInstrumentor):
+    """groq."""
+
+    integration = groq

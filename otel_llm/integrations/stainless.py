@@ -1,0 +1,111 @@
+"""SDKs of the Stainless generator (openai, anthropic, groq ...) send every request through one method of their client.
+
+Patching that one covers `create`, `parse`, stream helpers, raw and streaming responses, tool runners, and clients of
+Azure, Bedrock or Vertex. The URL says which dialect is spoken.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+from otel_llm.engine.recording import current_recording
+from otel_llm.guard import guard
+from otel_llm.spec import Dialect, Hook, Patch, Request
+
+Server = tuple[str, str | None, int | None]
+"""Provider name, host, port."""
+
+
+def patches(
+    package: str, routes: Mapping[str, Dialect], provider: Callable[[Any, str | None, int | None], str]
+) -> tuple[Patch, ...]:
+    """The patches of a Stainless SDK: URL path -> dialect, and `provider(client, host, port)` -> its name."""
+    read = _reader(routes, provider)
+    module = f"{package}._base_client"
+    return (Patch(module, "SyncAPIClient.request", read), Patch(module, "AsyncAPIClient.request", read))
+
+
+def hooks(package: str) -> tuple[Hook, ...]:
+    """The hooks that see the retries inside a call."""
+    module = f"{package}._base_client"
+    return (
+        Hook(module, "BaseClient._should_retry", _should_retry),
+        Hook(module, "BaseClient._calculate_retry_timeout", _calculate_retry_timeout),
+    )
+
+
+def _reader(
+    routes: Mapping[str, Dialect], provider: Callable[[Any, str | None, int | None], str]
+) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], Request | None]:
+    servers: WeakKeyDictionary[Any, tuple[Any, Server]] = WeakKeyDictionary()
+
+    def server(client: Any) -> Server:
+        url = client.base_url
+        known = servers.get(client)
+        if known is None or known[0] != url:
+            port = url.port or {"http": 80, "https": 443}.get(url.scheme)
+            known = servers[client] = (url, (provider(client, url.host, port), url.host, port))
+        return known[1]
+
+    def read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | None:
+        options = kwargs["options"] if "options" in kwargs else args[1]
+        dialect = routes.get(options.url.partition("?")[0])
+        if dialect is None or options.method.lower() != "post" or not isinstance(options.json_data, dict):
+            return None
+        sent = cast("dict[str, Any]", options.json_data)
+        extra: dict[str, Any] | None = options.extra_json
+        name, host, port = server(client)
+        return Request(
+            dialect=dialect,
+            provider=name,
+            body={**sent, **extra} if extra else sent,
+            stream=bool(kwargs.get("stream")),
+            server_address=host,
+            server_port=port,
+            with_body=lambda body: _with_body(args, kwargs, options, body),
+            transport=_transport,
+        )
+
+    return read
+
+
+def _with_body(
+    args: tuple[Any, ...], kwargs: dict[str, Any], options: Any, body: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    changed = copy.copy(options)
+    changed.json_data = body
+    if "options" in kwargs:
+        return args, {**kwargs, "options": changed}
+    return (args[0], changed, *args[2:]), kwargs
+
+
+def _transport(result: Any) -> Any:
+    """The httpx response of a raw response or a stream; None of a parsed body."""
+    kind = cast("type[Any]", type(result))
+    raw = getattr(result, "__dict__", {}).get("http_response")
+    if raw is not None:
+        return raw
+    if hasattr(kind, "__stream__"):
+        return result.response
+    return result if hasattr(kind, "iter_raw") else None
+
+
+def _should_retry(wrapped: Any, _client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    with guard:
+        recording = current_recording()
+        if recording is not None:
+            response = args[0] if args else kwargs["response"]
+            recording.attempt_answered(response.status_code)
+    return wrapped(*args, **kwargs)
+
+
+def _calculate_retry_timeout(wrapped: Any, _client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    with guard:
+        recording = current_recording()
+        if recording is not None:
+            recording.retried(sys.exc_info()[1])
+    return wrapped(*args, **kwargs)

@@ -1,0 +1,430 @@
+"""Interactions: one user action, everything that it caused, and its running bill.
+
+An interaction is opened explicitly (`with interaction(...)`, or the decorator), or it is the server span of a web
+request, or the local root span. A span belongs to the interaction of its parent span, so threads, tasks and streams
+follow without help as long as OpenTelemetry's context does.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+import time
+import uuid
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, TypeVar, cast
+
+import wrapt
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace import SpanKind, StatusCode
+from otel_llm_semconv import attributes as A
+
+from otel_llm.call import AttributeValue, Call, error_type
+from otel_llm.guard import guard
+from otel_llm.late import later
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_INTERACTION = otel_context.create_key("otel_llm.interaction")
+_SLOT = "_otel_llm_interaction"
+_ENTRY_KINDS = (SpanKind.SERVER, SpanKind.CONSUMER)
+
+
+class Interaction:
+    """One user action as it runs: who caused it, and what it cost so far."""
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the field's name
+        name: str | None = None,
+        parent: Interaction | None = None,
+        identity: Mapping[str, AttributeValue] | None = None,
+    ) -> None:
+        self.id = id
+        self.name = name
+        self.parent = parent
+        self.root: trace.Span | None = None
+        self.calls = 0
+        self.attempts = 0
+        self.nano_usd = 0
+        """Cost so far in 1e-9 USD, of the calls that have one."""
+        self.priced_calls = 0
+        self.input_tokens = 0
+        self.output_tokens = 0
+        self.attributes: dict[str, AttributeValue] = dict(parent.identity()) if parent is not None else {}
+        """What every span of the interaction carries from its start."""
+        self.attributes.update(identity or {})
+        self.attributes[A.OTEL_LLM_INTERACTION_ID] = id
+        if name:
+            self.attributes[A.OTEL_LLM_INTERACTION_NAME] = name
+        self._endpoint: str | None = None
+        self._late = 0
+        self._lock = threading.Lock()
+
+    @property
+    def cost(self) -> Decimal:
+        """Cost so far in USD, of the calls that have a price."""
+        return Decimal(self.nano_usd) / 1_000_000_000
+
+    def identity(self) -> dict[str, AttributeValue]:
+        """What a nested interaction takes over: everything but the id and the name."""
+        own = (A.OTEL_LLM_INTERACTION_ID, A.OTEL_LLM_INTERACTION_NAME)
+        return {name: value for name, value in self.attributes.items() if name not in own}
+
+    def attribute(self, **identity: Any) -> None:
+        """Say who it is, as soon as it is known: arguments as of `otel_llm.attribute`."""
+        with guard:
+            found = _identity(**identity)
+            self.attributes = {**self.attributes, **found}
+            for span in (self.root, trace.get_current_span()):
+                if span is not None and span.is_recording():
+                    span.set_attributes(found)
+
+    def outcome(self, outcome: str, *, success: bool | None = None) -> None:
+        """Say what became of it, in the application's words."""
+        with guard:
+            if self.root is not None and self.root.is_recording():
+                self.root.set_attributes(_outcome(outcome, success))
+            else:
+                _report_outcome(self.id, outcome, success)
+
+    def endpoint(self) -> str | None:
+        """The route of the web request that it began with, as soon as the framework has matched one."""
+        if self._endpoint is None:
+            root = self.root
+            route = root.attributes.get(A.HTTP_ROUTE) if isinstance(root, ReadableSpan) and root.attributes else None
+            self._endpoint = route if isinstance(route, str) else self.parent.endpoint() if self.parent else None
+        return self._endpoint
+
+    def is_open(self) -> bool:
+        """Whether its root span is still running."""
+        return self.root is None or self.root.is_recording()
+
+    # What the engine says of it.
+
+    def add(self, call: Call) -> None:
+        """Put a finished call on the bill, of this interaction and of those around it."""
+        cost = call.cost.nano_usd if call.cost is not None else None
+        usage = call.usage
+        with self._lock:
+            self.calls += 1
+            self.attempts += call.attempts
+            self.nano_usd += cost or 0
+            self.priced_calls += cost is not None
+            self.input_tokens += (usage.input_tokens if usage else None) or 0
+            self.output_tokens += (usage.output_tokens if usage else None) or 0
+            if self.root is not None and self.root.is_recording():
+                self.root.set_attributes(self.bill())
+        if self.parent is not None:
+            self.parent.add(call)
+
+    def bill(self) -> dict[str, AttributeValue]:
+        """The attributes of its root span: the bill at a glance."""
+        return {
+            A.OTEL_LLM_INTERACTION_COST_AMOUNT: self.nano_usd / 1e9,
+            A.OTEL_LLM_INTERACTION_COST_COVERAGE: self.priced_calls / self.calls if self.calls else 1.0,
+            A.OTEL_LLM_INTERACTION_CALLS: self.calls,
+            A.OTEL_LLM_INTERACTION_ATTEMPTS: self.attempts,
+            A.OTEL_LLM_INTERACTION_INPUT_TOKENS: self.input_tokens,
+            A.OTEL_LLM_INTERACTION_OUTPUT_TOKENS: self.output_tokens,
+        }
+
+    def wait_for_price(self) -> None:
+        """A finished call of it waits for its price: the root span must not end before."""
+        with self._lock:
+            self._late += 1
+
+    def price_arrived(self) -> None:
+        """The price has come."""
+        with self._lock:
+            self._late -= 1
+
+    @property
+    def waits(self) -> bool:
+        """Whether finished calls wait for their price."""
+        return self._late > 0
+
+
+class interaction:  # noqa: N801 - reads as a verb at the call site
+    """Open an interaction: `with interaction("support.answer", user_id="u-42") as it:`, or as a decorator.
+
+    The decorator works on functions, coroutine functions, generators and async generators; every call of them is an
+    interaction of its own. Nothing of it raises into the caller.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        feature: str | None = None,
+        tenant: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        self._name = name
+        self._who: dict[str, Any] = {
+            "user_id": user_id,
+            "session_id": session_id,
+            "feature": feature,
+            "tenant": tenant,
+            "tags": tags,
+        }
+        self._it: Interaction | None = None
+        self._outer: Context | None = None
+
+    def __enter__(self) -> Interaction:
+        it = self._begin()
+        self._outer = otel_context.get_current()
+        with guard:
+            otel_context.attach(_inside(it, self._outer))
+        return it
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace_: TracebackType | None
+    ) -> None:
+        with guard:
+            # Only where it is still ours: a generator may be closed in another context than it began in.
+            if self._outer is not None and otel_context.get_value(_INTERACTION) is self._it:
+                otel_context.attach(self._outer)
+        self._end(error)
+
+    def __call__(self, function: F) -> F:
+        drive: Callable[..., Any] = self._call
+        if inspect.isasyncgenfunction(function):
+            drive = self._async_generator
+        elif inspect.isgeneratorfunction(function):
+            drive = self._generator
+        elif inspect.iscoroutinefunction(function):
+            drive = self._coroutine
+
+        def wrapper(wrapped: Callable[..., Any], _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            return drive(wrapped, args, kwargs)
+
+        return cast("F", wrapt.FunctionWrapper(cast("Callable[..., Any]", function), cast("Any", wrapper)))
+
+    # The four kinds of functions. Each call gets an opening of its own.
+
+    def _again(self) -> interaction:
+        return interaction(self._name, **self._who)
+
+    def _call(self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with self._again():
+            return wrapped(*args, **kwargs)
+
+    async def _coroutine(self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with self._again():
+            return await wrapped(*args, **kwargs)
+
+    def _generator(self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return self._again()._steps(wrapped(*args, **kwargs))
+
+    def _async_generator(self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return self._again()._async_steps(wrapped(*args, **kwargs))
+
+    # A generator is inside its interaction only while its own code runs, never across a yield.
+
+    def _steps(self, generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        it = self._begin()
+        failure: BaseException | None = None
+        step: Callable[[], Any] = functools.partial(next, generator)
+        try:
+            while True:
+                with _active(it):
+                    try:
+                        item = step()
+                    except StopIteration as end:
+                        return end.value
+                try:
+                    step = functools.partial(generator.send, (yield item))
+                except GeneratorExit:
+                    with _active(it):
+                        generator.close()
+                    raise
+                except BaseException as thrown:  # noqa: BLE001 - handed to the generator that it is meant for
+                    step = functools.partial(generator.throw, thrown)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            self._end(failure)
+
+    async def _async_steps(self, generator: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
+        it = self._begin()
+        failure: BaseException | None = None
+        step: Callable[[], Any] = functools.partial(anext, generator)
+        try:
+            while True:
+                with _active(it):
+                    try:
+                        item = await step()
+                    except StopAsyncIteration:
+                        return
+                try:
+                    step = functools.partial(generator.asend, (yield item))
+                except GeneratorExit:
+                    with _active(it):
+                        await generator.aclose()
+                    raise
+                except BaseException as thrown:  # noqa: BLE001 - handed to the generator that it is meant for
+                    step = functools.partial(generator.athrow, thrown)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            self._end(failure)
+
+    def _begin(self) -> Interaction:
+        outer = current_interaction()
+        it = Interaction(uuid.uuid4().hex, self._name, outer)
+        with guard:
+            it.attributes.update(_identity(**self._who))
+            parent = {A.OTEL_LLM_INTERACTION_PARENT_ID: outer.id} if outer is not None else None
+            context = otel_context.set_value(_INTERACTION, it)
+            it.root = _tracer().start_span(self._name, context=context, attributes=parent)
+        self._it = it
+        return it
+
+    def _end(self, error: BaseException | None) -> None:
+        it = self._it
+        if it is None or it.root is None:
+            return
+        root, ended = it.root, time.time_ns()
+        with guard:
+            if isinstance(error, Exception):
+                root.set_status(StatusCode.ERROR)
+                root.set_attribute(A.ERROR_TYPE, error_type(error))
+            if it.waits:
+                later(functools.partial(root.end, ended))
+            else:
+                root.end(ended)
+
+
+def current_interaction() -> Interaction | None:
+    """The interaction that the calling code runs in: its id, its calls and its cost so far; None outside of one."""
+    with guard:
+        return interaction_of(trace.get_current_span(), None)
+    return None
+
+
+def attribute(
+    *,
+    user_id: str | None = None,
+    session_id: str | None = None,
+    feature: str | None = None,
+    tenant: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Say who the current interaction is for, from an auth middleware for example. Outside of one it does nothing."""
+    it = current_interaction()
+    if it is not None:
+        it.attribute(user_id=user_id, session_id=session_id, feature=feature, tenant=tenant, tags=tags)
+
+
+def outcome(outcome: str, *, success: bool | None = None, interaction_id: str | None = None) -> None:
+    """Say what became of an interaction: the current one, or one that ended, here or elsewhere, by its id."""
+    with guard:
+        if interaction_id is not None:
+            _report_outcome(interaction_id, outcome, success)
+            return
+        it = current_interaction()
+        if it is not None:
+            it.outcome(outcome, success=success)
+
+
+def interaction_of(span: trace.Span, context: Context | None) -> Interaction | None:
+    """The interaction that `span` belongs to; for a span that is not recorded, the one of `context`."""
+    found = getattr(span, _SLOT, None) or otel_context.get_value(_INTERACTION, context)
+    return found if isinstance(found, Interaction) else None
+
+
+class InteractionProcessor(SpanProcessor):
+    """Gives every span its interaction, and its identity, from its start."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Find the span's interaction, or begin one with it, and stamp it."""
+        with guard:
+            it = _inherited(span, parent_context)
+            if it is None:
+                it = Interaction(format(span.get_span_context().trace_id, "032x"), span.name)
+            setattr(span, _SLOT, it)
+            attributes = it.attributes
+            if it.root is None:
+                it.root = span
+            else:
+                endpoint = it.endpoint()
+                if endpoint is not None:
+                    attributes = {**attributes, A.OTEL_LLM_ENDPOINT: endpoint}
+            span.set_attributes(attributes)
+
+
+def _inherited(span: Span, context: Context | None) -> Interaction | None:
+    named = otel_context.get_value(_INTERACTION, context)
+    if isinstance(named, Interaction) and named.root is None:
+        return named  # the root span of an interaction that is being opened
+    parent = trace.get_current_span(context)
+    found = getattr(parent, _SLOT, None)
+    if not isinstance(found, Interaction):
+        found = named if isinstance(named, Interaction) and not parent.get_span_context().is_remote else None
+    if span.kind in _ENTRY_KINDS and (found is None or not found.is_open()):
+        # A server may run the next request in the context of one that ended: nothing of that may leak.
+        return None
+    return found
+
+
+def _inside(it: Interaction, context: Context | None = None) -> Context:
+    inner = otel_context.set_value(_INTERACTION, it, context)
+    return trace.set_span_in_context(it.root, inner) if it.root is not None else inner
+
+
+@contextmanager
+def _active(it: Interaction) -> Generator[None]:
+    outer = otel_context.get_current()
+    otel_context.attach(_inside(it, outer))
+    try:
+        yield
+    finally:
+        otel_context.attach(outer)
+
+
+def _identity(
+    *,
+    user_id: str | None = None,
+    session_id: str | None = None,
+    feature: str | None = None,
+    tenant: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> dict[str, AttributeValue]:
+    named = {
+        A.USER_ID: user_id,
+        A.SESSION_ID: session_id,
+        A.OTEL_LLM_FEATURE: feature,
+        A.OTEL_LLM_TENANT: tenant,
+        **{A.OTEL_LLM_TAG_PREFIX + key: value for key, value in (tags or {}).items()},
+    }
+    return {name: str(value) for name, value in named.items() if value is not None}
+
+
+def _outcome(outcome: str, success: bool | None) -> dict[str, AttributeValue]:
+    found: dict[str, AttributeValue] = {A.OTEL_LLM_INTERACTION_OUTCOME: outcome}
+    if success is not None:
+        found[A.OTEL_LLM_INTERACTION_SUCCESS] = success
+    return found
+
+
+def _report_outcome(interaction_id: str, outcome: str, success: bool | None) -> None:
+    """A span of its own carries an outcome that comes after the root span ended."""
+    it = Interaction(interaction_id)
+    context = otel_context.set_value(_INTERACTION, it, Context())
+    _tracer().start_span("outcome", context=context, attributes=_outcome(outcome, success)).end()
+
+
+def _tracer() -> trace.Tracer:
+    return trace.get_tracer("otel_llm")

@@ -1,0 +1,60 @@
+"""A thread of our own, for what must not happen in the user's: loading prices, and ending streams in a finalizer."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+
+from otel_llm.guard import guard
+
+# SimpleQueue.put is reentrant: a finalizer may call it while this very thread is inside put.
+_jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+_thread: threading.Thread | None = None
+_start = threading.Lock()
+
+
+def later(job: Callable[[], None]) -> None:
+    """Run `job` soon, in order, in the finisher's thread. Never blocks, never raises."""
+    _jobs.put(job)
+    if _thread is None or not _thread.is_alive():
+        with guard:
+            _ensure_thread()
+
+
+def drain(timeout: float = 30.0) -> bool:
+    """Wait until all jobs that are queued now are done; False when `timeout` seconds were not enough."""
+    if _thread is None and _jobs.empty():
+        return True
+    done = threading.Event()
+    later(done.set)
+    return done.wait(timeout)
+
+
+def _ensure_thread() -> None:
+    global _thread
+    with _start:
+        if _thread is None or not _thread.is_alive():
+            _thread = threading.Thread(target=_run, name="otel-llm-finisher", daemon=True)
+            _thread.start()
+
+
+def _run() -> None:
+    while True:
+        job = _jobs.get()
+        with guard:
+            job()
+
+
+def _after_fork_in_child() -> None:
+    # The parent finishes its own calls; its thread does not exist here.
+    global _thread, _start, _jobs
+    _thread, _start = None, threading.Lock()
+    _jobs = SimpleQueue[Callable[[], None]]()
+
+
+atexit.register(drain)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
