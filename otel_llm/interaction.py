@@ -180,7 +180,7 @@ class interaction:  # noqa: N801 - reads as a verb at the call site
         self._it: Interaction | None = None
         self._outer: Context | None = None
 
-    def __enter__(self) -> Interaction:
+    def __enter__(self) -> Interaction:  # noqa: D105
         it = self._begin()
         self._outer = otel_context.get_current()
         with guard:

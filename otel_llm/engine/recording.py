@@ -12,11 +12,12 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from otel_llm_semconv import attributes as A
 
-from otel_llm.call import AttributeValue, Call, Cost, StreamOutcome, Usage, error_type
+from otel_llm.call import AttributeValue, Call, Cost, StreamOutcome, error_type
 from otel_llm.engine.prices import price_book
 from otel_llm.guard import guard
 from otel_llm.interaction import Interaction, interaction_of
 from otel_llm.late import later
+from otel_llm.spans import end_attributes, start_attributes
 from otel_llm.spec import Request
 
 _RECORDING = otel_context.create_key("otel_llm.recording")
@@ -97,7 +98,7 @@ class Recording:
             f"{call.operation} {call.request_model}" if call.request_model else call.operation,
             context=context,
             kind=SpanKind.CLIENT,
-            attributes=_start_attributes(call),
+            attributes=start_attributes(call),
             start_time=call.started_ns,
         )
         self.interaction: Interaction | None = interaction_of(self.span, context)
@@ -222,7 +223,7 @@ class Recording:
             if self.interaction is not None:
                 self.interaction.add(call)
         with guard:
-            self.span.set_attributes(_end_attributes(call))
+            self.span.set_attributes(end_attributes(call))
             if call.error_type is not None:
                 # No description: an error's text may quote the prompt or a key.
                 self.span.set_status(StatusCode.ERROR)
@@ -245,97 +246,3 @@ class Recording:
             and getattr(error, "status_code", None) in (400, 422)
             and self._server not in _refuses_usage
         )
-
-
-def _start_attributes(call: Call) -> dict[str, AttributeValue]:
-    attributes: dict[str, AttributeValue] = {
-        A.GEN_AI_OPERATION_NAME: call.operation,
-        A.GEN_AI_PROVIDER_NAME: call.provider,
-    }
-    if call.request_model:
-        attributes[A.GEN_AI_REQUEST_MODEL] = call.request_model
-    if call.server_address:
-        attributes[A.SERVER_ADDRESS] = call.server_address
-        if call.server_port:
-            attributes[A.SERVER_PORT] = call.server_port
-    if call.stream:
-        attributes[A.GEN_AI_REQUEST_STREAM] = True
-    attributes.update(call.request)
-    return attributes
-
-
-def _end_attributes(call: Call) -> dict[str, AttributeValue]:
-    found: dict[str, AttributeValue | None] = {
-        A.GEN_AI_RESPONSE_ID: call.response_id,
-        A.GEN_AI_RESPONSE_MODEL: call.response_model,
-        A.GEN_AI_RESPONSE_FINISH_REASONS: call.finish_reasons or None,
-        A.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: call.time_to_first_chunk,
-        A.OTEL_LLM_ATTEMPTS: call.attempts,
-        A.OTEL_LLM_STREAM_OUTCOME: call.stream_outcome,
-        A.OTEL_LLM_SERVICE_TIER: call.service_tier,
-        A.OTEL_LLM_LAYER: call.layer,
-        A.ERROR_TYPE: call.error_type,
-        **call.response,
-    }
-    if call.usage is not None:
-        found.update(_usage_attributes(call, call.usage))
-    if call.cost is not None:
-        found.update(_cost_attributes(call.cost))
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _usage_attributes(call: Call, usage: Usage) -> dict[str, AttributeValue | None]:
-    return {
-        A.GEN_AI_USAGE_INPUT_TOKENS: usage.input_tokens,
-        A.GEN_AI_USAGE_OUTPUT_TOKENS: usage.output_tokens,
-        A.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: usage.cache_read,
-        A.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS: usage.cache_write,
-        A.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS: usage.reasoning,
-        # Most providers say 0 for the modalities that a call did not use: no news.
-        A.GEN_AI_USAGE_AUDIO_INPUT_TOKENS: usage.input_audio or None,
-        A.GEN_AI_USAGE_AUDIO_OUTPUT_TOKENS: usage.output_audio or None,
-        A.GEN_AI_USAGE_IMAGE_INPUT_TOKENS: usage.input_image or None,
-        A.GEN_AI_USAGE_IMAGE_OUTPUT_TOKENS: usage.output_image or None,
-        A.OTEL_LLM_USAGE_INPUT: usage.input,
-        A.OTEL_LLM_USAGE_OUTPUT: usage.output,
-        A.OTEL_LLM_USAGE_CACHE_WRITE_5M: usage.cache_write_5m,
-        A.OTEL_LLM_USAGE_CACHE_WRITE_1H: usage.cache_write_1h,
-        A.OTEL_LLM_USAGE_CACHE_WRITE_OTHER: usage.cache_write_other,
-        A.OTEL_LLM_USAGE_SOURCE: call.usage_source,
-        A.OTEL_LLM_USAGE_ESTIMATOR: call.estimator,
-        A.OTEL_LLM_USAGE_INCONSISTENT: usage.inconsistent,
-        **{A.OTEL_LLM_USAGE_REQUESTS_PREFIX + tool: count for tool, count in usage.requests.items()},
-    }
-
-
-def _cost_attributes(cost: Cost) -> dict[str, AttributeValue | None]:
-    found: dict[str, AttributeValue | None] = {
-        A.OTEL_LLM_COST_STATUS: cost.status,
-        A.OTEL_LLM_COST_UNPRICED_REASON: cost.reason,
-        A.OTEL_LLM_PRICE_KEY: cost.key,
-        A.OTEL_LLM_PRICE_VARIANT: cost.variant,
-        A.OTEL_LLM_PRICE_BOOK: cost.book,
-        A.OTEL_LLM_PRICE_VALID_FROM: cost.valid_from,
-        A.OTEL_LLM_PRICE_ADJUSTED: cost.adjusted,
-    }
-    if cost.nano_usd is not None:
-        found.update(
-            {
-                A.GEN_AI_USAGE_COST_AMOUNT: cost.nano_usd / 1e9,
-                A.GEN_AI_USAGE_COST_CURRENCY: "USD",
-                A.GEN_AI_USAGE_COST_SOURCE: cost.source,
-                A.OTEL_LLM_COST_NANO_USD: cost.nano_usd,
-            }
-        )
-        found.update({name: nano / 1e9 for name, nano in _parts(cost) if nano})
-    return found
-
-
-def _parts(cost: Cost) -> tuple[tuple[str, int], ...]:
-    return (
-        (A.OTEL_LLM_COST_INPUT, cost.input),
-        (A.OTEL_LLM_COST_CACHE_READ, cost.cache_read),
-        (A.OTEL_LLM_COST_CACHE_WRITE, cost.cache_write),
-        (A.OTEL_LLM_COST_OUTPUT, cost.output),
-        (A.OTEL_LLM_COST_OTHER, cost.other),
-    )

@@ -8,42 +8,29 @@ and whoever closes, drops or cuts them.
 from __future__ import annotations
 
 import atexit
-import base64
 import json
 import os
-import struct
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol, Self
+from typing import Any, Self
 from weakref import WeakSet
 
 from otel_llm.call import StreamOutcome
 from otel_llm.engine.proxy import Proxy
 from otel_llm.engine.recording import Recording
+from otel_llm.framing import (
+    AMAZON_EVENTS,
+    SERVER_SENT_EVENTS,
+    AmazonEvents,
+    Document,
+    Framing,
+    ServerSentEvents,
+    payload,
+)
 from otel_llm.guard import guard
 from otel_llm.late import drain, later
 from otel_llm.spec import Dialect
-
-_EVENTS = "text/event-stream"
-_AMAZON_EVENTS = "application/vnd.amazon.eventstream"
-# A body that is no stream is kept until its end to be read; not beyond this many bytes.
-_LARGEST_BODY = 64 * 1024 * 1024
-
-
-class _Format(Protocol):
-    """How a body is cut into events."""
-
-    hides: bool
-    """Events may be kept from the caller, who then gets whole events only."""
-    tail: bytes
-    """What came of an event that is not whole yet."""
-
-    def feed(self, data: bytes) -> bytes:
-        """Take a piece of the body; what of it the caller gets."""
-        ...
-
 
 _open: WeakSet[_Reader] = WeakSet()
 
@@ -53,22 +40,23 @@ def tap(response: Any, recording: Recording, dialect: Dialect) -> None:
     headers = response.headers
     kind = headers.get("content-type", "").split(";")[0].strip().lower()
     coding = headers.get("content-encoding", "identity")
+    reader = _Reader(recording, dialect, streamed=kind in (SERVER_SENT_EVENTS, AMAZON_EVENTS))
+    hides = kind == SERVER_SENT_EVENTS and recording.asked is not None
+    framing: Framing
+    if kind == SERVER_SENT_EVENTS:
+        framing = ServerSentEvents(reader.event, hides=hides)
+    elif kind == AMAZON_EVENTS:
+        framing = AmazonEvents(reader.event)
+    else:
+        framing = Document(reader.document)
     decoder = None
     if coding != "identity":
         # A response of the same kind decodes our copy of the body as it will decode the caller's.
         decoder = type(response)(200, headers=[("content-encoding", coding)])._get_content_decoder()
-    reader = _Reader(recording, dialect, streamed=kind in (_EVENTS, _AMAZON_EVENTS))
-    form: _Format
-    if kind == _EVENTS:
-        form = _ServerSentEvents(reader, hides=recording.asked is not None)
-    elif kind == _AMAZON_EVENTS:
-        form = _AmazonEvents(reader)
-    else:
-        form = _Document(reader)
-    if decoder is not None and form.hides:
-        # An event can be kept only from the decoded body, so that is what the caller gets.
-        del headers["content-encoding"]
-    response.stream = _Tap(response.stream, reader, form, decoder)
+        if hides:
+            # An event can be kept only from the decoded body, so that is what the caller gets.
+            del headers["content-encoding"]
+    response.stream = _Tap(response.stream, reader, framing, decoder, hides)
 
 
 class _Reader:
@@ -95,7 +83,7 @@ class _Reader:
             self.recording.call.time_to_first_chunk = self.recording.elapsed_ns() / 1e9
         elif dialect.wanted is not None and len(raw) > _SHORT and not dialect.wanted.search(raw):
             return False
-        data = _payload(raw)
+        data = payload(raw)
         if data == b"[DONE]":
             self.over = True
         if not data.startswith(b"{") or dialect.fold is None:
@@ -104,6 +92,10 @@ class _Reader:
         dialect.fold(self.body, chunk)
         self.over = self.over or "over" in self.body
         return dialect.usage_only is not None and dialect.usage_only(chunk)
+
+    def document(self, body: Any) -> None:
+        """Take the whole body."""
+        self.body, self.over = body, True
 
     def end(self, outcome: StreamOutcome, error: BaseException | None = None) -> None:
         """The body ended, one way or another. Later ends say nothing new."""
@@ -190,20 +182,26 @@ if hasattr(os, "register_at_fork"):
 class _Tap(Proxy):
     """The byte stream of a response, reading along."""
 
-    def __init__(self, stream: Any, reader: _Reader, form: _Format, decoder: Any) -> None:
+    def __init__(self, stream: Any, reader: _Reader, framing: Framing, decoder: Any, decoded: bool) -> None:
         super().__init__(stream)
         self._self_reader = reader
-        self._self_form = form
+        self._self_framing = framing
         self._self_decoder = decoder
+        self._self_decoded = decoded
 
     def _self_take(self, data: bytes) -> bytes:
         with guard:
-            decoder, form = self._self_decoder, self._self_form
+            decoder = self._self_decoder
             if decoder is None:
-                return form.feed(data)
-            plain = form.feed(decoder.decode(data))
-            return plain if form.hides else data
+                return self._self_framing.feed(data)
+            plain = self._self_framing.feed(decoder.decode(data))
+            return plain if self._self_decoded else data
         return data
+
+    def _self_rest(self) -> bytes:
+        with guard:
+            return self._self_framing.rest()
+        return b""
 
     def __iter__(self) -> Iterator[bytes]:
         take = self._self_take
@@ -212,8 +210,9 @@ class _Tap(Proxy):
                 given = take(data)
                 if given:
                     yield given
-            if self._self_form.tail and self._self_form.hides:
-                yield self._self_form.tail
+            rest = self._self_rest()
+            if rest:
+                yield rest
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         take = self._self_take
@@ -222,94 +221,16 @@ class _Tap(Proxy):
                 given = take(data)
                 if given:
                     yield given
-            if self._self_form.tail and self._self_form.hides:
-                yield self._self_form.tail
+            rest = self._self_rest()
+            if rest:
+                yield rest
 
     def close(self) -> None:
+        """Whoever closes the body ends the reading of it."""
         self._self_reader.closed()
         self.__wrapped__.close()
 
     async def aclose(self) -> None:
+        """Whoever closes the body ends the reading of it."""
         self._self_reader.closed()
         await self.__wrapped__.aclose()
-
-
-class _ServerSentEvents:
-    """`text/event-stream`: events end with an empty line."""
-
-    def __init__(self, reader: _Reader, *, hides: bool) -> None:
-        self.hides = hides
-        self.tail = b""
-        self._take = reader.event
-
-    def feed(self, data: bytes) -> bytes:
-        whole = self.tail + data if self.tail else data
-        end = b"\r\n\r\n" if b"\r\n" in whole else b"\n\n"
-        *events, self.tail = whole.split(end)
-        if not self.hides:
-            for event in events:
-                with guard:
-                    self._take(event)
-            return data
-        given: list[bytes] = []
-        for event in events:
-            hidden = False
-            with guard:
-                hidden = self._take(event)
-            if not hidden:
-                given.append(event + end)
-        return b"".join(given)
-
-
-def _payload(event: bytes) -> bytes:
-    """The data of one server-sent event; of one that comes bare, the event."""
-    if event.startswith(b"{"):
-        return event
-    return b"\n".join(line[5:].strip() for line in event.splitlines() if line.startswith(b"data:"))
-
-
-class _AmazonEvents:
-    """`application/vnd.amazon.eventstream`, as Bedrock streams: binary frames around base64 of the model's events.
-
-    A frame is total length, headers length, checksum (4 bytes each), headers, payload, checksum.
-    """
-
-    hides = False
-
-    def __init__(self, reader: _Reader) -> None:
-        self.tail = b""
-        self._take = reader.event
-
-    def feed(self, data: bytes) -> bytes:
-        buffer = self.tail + data
-        while len(buffer) >= 16:
-            total, headers = struct.unpack_from(">II", buffer)
-            if len(buffer) < total or total < 16:
-                break
-            payload, buffer = buffer[12 + headers : total - 4], buffer[total:]
-            with guard:
-                inner = json.loads(payload).get("bytes")
-                if inner:
-                    self._take(base64.b64decode(inner))
-        self.tail = buffer
-        return data
-
-
-class _Document:
-    """A body that is one JSON document."""
-
-    hides = False
-
-    def __init__(self, reader: _Reader) -> None:
-        self.tail = b""
-        self._reader = reader
-
-    def feed(self, data: bytes) -> bytes:
-        if len(self.tail) < _LARGEST_BODY:
-            self.tail += data
-            # The caller may close the response before the end of the connection: read it as soon as it is whole.
-            if self.tail.rstrip().endswith(b"}"):
-                with suppress(json.JSONDecodeError):
-                    self._reader.body = json.loads(self.tail)
-                    self._reader.over = True
-        return data

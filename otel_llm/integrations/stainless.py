@@ -52,17 +52,17 @@ def _reader(
         return known[1]
 
     def read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | None:
-        options = kwargs["options"] if "options" in kwargs else args[1]
+        options: Any = kwargs["options"] if "options" in kwargs else args[1]
         dialect = routes.get(options.url.partition("?")[0])
-        if dialect is None or options.method.lower() != "post" or not isinstance(options.json_data, dict):
+        sent: Any = options.json_data
+        if dialect is None or options.method.lower() != "post" or not isinstance(sent, dict):
             return None
-        sent = cast("dict[str, Any]", options.json_data)
         extra: dict[str, Any] | None = options.extra_json
         name, host, port = server(client)
         return Request(
             dialect=dialect,
             provider=name,
-            body={**sent, **extra} if extra else sent,
+            body={**cast("dict[str, Any]", sent), **extra} if extra else cast("dict[str, Any]", sent),
             stream=bool(kwargs.get("stream")),
             server_address=host,
             server_port=port,
