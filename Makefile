@@ -2,6 +2,8 @@
 #   make demo    the demo: an agent application, its report and its costliest interaction
 #   make test    the tests
 #   make check   format, lint, types, layers, generated files
+#   make matrix  the conformance tests with the oldest supported SDKs
+#   make smoke   the built wheel, in an environment of its own
 #   make bench   overhead against the bare SDK and beside the peers
 #   make lock    resolve the development environment anew
 
@@ -10,11 +12,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := .tools/bin/uv
 
-.PHONY: demo test check bench lock format clean
+.PHONY: help demo test check matrix smoke bench lock format clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# *//p' Makefile | head -6
+	@sed -n 's/^# *//p' Makefile | head -9
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "otel-llm needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
@@ -44,6 +46,12 @@ format: $(VENV)/.ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+matrix: $(VENV)/.ready
+	$(BIN)/python -m tests.matrix
+
+smoke: $(VENV)/.ready
+	$(BIN)/python -m tests.smoke
+
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks
 
@@ -51,4 +59,4 @@ lock: $(VENV)/.ready
 	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --generate-hashes --no-header --upgrade pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf .venv .tools .demo .bench dist
+	rm -rf .venv .tools .demo .bench .matrix .smoke dist
