@@ -129,8 +129,6 @@ class Call:
     stream_outcome: StreamOutcome | None = None
     time_to_first_chunk: float | None = None
     """Seconds."""
-    output_chars: int = 0
-    """Characters of visible output that were seen, for the estimate of a stream that ended early."""
     error_type: str | None = None
     cost: Cost | None = None
     layer: Literal["sdk", "framework"] = "sdk"

@@ -180,7 +180,7 @@ class interaction:  # noqa: N801 - reads as a verb at the call site
         self._it: Interaction | None = None
         self._outer: Context | None = None
 
-    def __enter__(self) -> Interaction:  # noqa: D105
+    def __enter__(self) -> Interaction:
         it = self._begin()
         self._outer = otel_context.get_current()
         with guard:
@@ -197,6 +197,7 @@ class interaction:  # noqa: N801 - reads as a verb at the call site
         self._end(error)
 
     def __call__(self, function: F) -> F:
+        """Decorate `function`: every call of it is an interaction."""
         drive: Callable[..., Any] = self._call
         if inspect.isasyncgenfunction(function):
             drive = self._async_generator

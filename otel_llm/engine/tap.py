@@ -19,6 +19,7 @@ from weakref import WeakSet
 from otel_llm.call import StreamOutcome
 from otel_llm.engine.proxy import Proxy
 from otel_llm.engine.recording import Recording
+from otel_llm.estimate import estimate, wanted, words
 from otel_llm.framing import (
     AMAZON_EVENTS,
     SERVER_SENT_EVENTS,
@@ -62,7 +63,7 @@ def tap(response: Any, recording: Recording, dialect: Dialect) -> None:
 class _Reader:
     """What is read of one body, and how its reading ended. As a context manager it sees the reading fail."""
 
-    __slots__ = ("__weakref__", "_events", "body", "dialect", "ended", "over", "recording", "streamed")
+    __slots__ = ("__weakref__", "_events", "_words", "body", "dialect", "ended", "over", "recording", "streamed")
 
     def __init__(self, recording: Recording, dialect: Dialect, *, streamed: bool) -> None:
         self.recording = recording
@@ -73,6 +74,8 @@ class _Reader:
         """The last event of the stream has come: what follows is the end of the connection."""
         self.ended = False
         self._events = 0
+        self._words: list[str] | None = [] if wanted() else None
+        """The text of the stream, where estimates are asked for."""
         _open.add(self)
 
     def event(self, raw: bytes) -> bool:
@@ -81,7 +84,7 @@ class _Reader:
         self._events += 1
         if self._events == 1:
             self.recording.call.time_to_first_chunk = self.recording.elapsed_ns() / 1e9
-        elif dialect.wanted is not None and len(raw) > _SHORT and not dialect.wanted.search(raw):
+        elif self._words is None and dialect.wanted and len(raw) > _SHORT and not dialect.wanted.search(raw):
             return False
         data = payload(raw)
         if data == b"[DONE]":
@@ -89,6 +92,8 @@ class _Reader:
         if not data.startswith(b"{") or dialect.fold is None:
             return False
         chunk = json.loads(data)
+        if self._words is not None:
+            self._words += words(chunk)
         dialect.fold(self.body, chunk)
         self.over = self.over or "over" in self.body
         return dialect.usage_only is not None and dialect.usage_only(chunk)
@@ -104,6 +109,7 @@ class _Reader:
         self.ended = True
         _open.discard(self)
         recording, call = self.recording, self.recording.call
+        call.duration_ns = call.duration_ns or recording.elapsed_ns()
         if self.body:
             with guard:
                 self.dialect.response(call, self.body)
@@ -116,10 +122,17 @@ class _Reader:
             recording.usage_accepted()
         elif call.usage is not None:
             call.usage_source = "partial"
-        if outcome == "failed" and error is not None:
-            recording.fail(error)
+        if self._words and (call.usage is None or call.usage.output_tokens is None):
+            later(partial(estimate, call, recording.request and recording.request.body, "".join(self._words)))
+            later(partial(self._conclude, outcome, error))
         else:
-            recording.finish(outcome if self.streamed or outcome != "completed" else None)
+            self._conclude(outcome, error)
+
+    def _conclude(self, outcome: StreamOutcome, error: BaseException | None) -> None:
+        if outcome == "failed" and error is not None:
+            self.recording.fail(error)
+        else:
+            self.recording.finish(outcome if self.streamed or outcome != "completed" else None)
 
     def closed(self) -> None:
         """The caller, or the SDK for it, closed the response."""
@@ -135,6 +148,7 @@ class _Reader:
     def abandoned(self) -> None:
         """Nobody will read on. A finalizer may say so, anywhere and any time, so the end comes from our own thread."""
         if not self.ended:
+            self.recording.call.duration_ns = self.recording.elapsed_ns()
             later(partial(self.end, "abandoned"))
 
     def __enter__(self) -> Self:
