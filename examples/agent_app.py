@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, cast
 
 import openai
-from langchain.agents import create_agent
+from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType]
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 
@@ -63,41 +64,39 @@ def chat_model() -> Any:
 async def answer_support(user: str, question: str) -> str:
     """An agent with tools: plans, looks things up in parallel, then answers."""
     with otel_llm.interaction("support.answer", user_id=user, feature="support", tags={"plan": "pro"}) as it:
-        agent = create_agent(chat_model(), [find_order, track_parcel, refund_policy], name="support-agent")
+        agent = cast("Any", create_agent)(chat_model(), [find_order, track_parcel, refund_policy], name="support-agent")
         plan = (
-            'turns: tool find_order {"order":"4711"} + reasoning 180 '
-            '| tool track_parcel {"carrier":"DHL"} + tool refund_policy {"reason":"late"} + cache hit + 429 once '
-            "| say Your lamps are held in customs; you may have a full refund. + cache hit"
+            f'429 once; id={user}; turns: tool find_order {{"order":"4711"}} + reasoning 280 + tokens in=6200 out=410 '
+            '| tool track_parcel {"carrier":"DHL"} + tool refund_policy {"reason":"late"} '
+            "+ cache hit 6100 + tokens in=9400 out=350 "
+            "| say Your lamps are held in customs; you may have a refund. + cache hit 9300 + tokens in=12800 out=520"
         )
         state = await agent.ainvoke({"messages": [{"role": "user", "content": directed(question, plan)}]})
         it.outcome("answered", success=True)
         return str(state["messages"][-1].content)
 
 
-async def write_digest(user: str, patience: int | None = None) -> str:
-    """A streamed text; a user without patience leaves before it is finished."""
+def write_digest(user: str, patience: int | None = None) -> str:
+    """A streamed text, in a worker thread; a user without patience leaves before it is finished."""
     with otel_llm.interaction("digest.write", user_id=user, feature="digest"):
         prompt = directed(
             "Write the weekly digest of our three open support cases.", "tokens in=2300 out=640; chunks 24"
         )
         text = ""
         if OPENAI:
-            client = openai.AsyncOpenAI()
-            stream = await client.chat.completions.create(
+            for chunk in openai.OpenAI().chat.completions.create(
                 model="gpt-4o-mini", stream=True, messages=[{"role": "user", "content": prompt}]
-            )
-            async for chunk in stream:
+            ):
                 text += (chunk.choices[0].delta.content or "") if chunk.choices else ""
-                patience = None if patience is None else patience - 1
-                if patience == 0:
+                if patience is not None and len(text) > patience:
                     break
             return text
         import anthropic
 
-        async with anthropic.AsyncAnthropic().messages.stream(
+        with anthropic.Anthropic().messages.stream(
             model="claude-haiku-4-5", max_tokens=300, messages=[{"role": "user", "content": prompt}]
         ) as events:
-            async for piece in events.text_stream:
+            for piece in events.text_stream:
                 text += piece
         return text
 
@@ -135,8 +134,10 @@ async def try_preview(user: str) -> str:
 
 async def main() -> None:
     """Serve everybody at once."""
-    work = [answer_support(user, "Where is my order 4711, and can I get my money back?") for user in USERS]
-    work += [write_digest(USERS[0]), write_digest(USERS[1], patience=5 if OPENAI else None)]
+    work: list[Coroutine[Any, Any, str]] = [
+        answer_support(user, "Where is my order 4711, and can I get my money back?") for user in USERS
+    ]
+    work += [asyncio.to_thread(write_digest, USERS[0]), asyncio.to_thread(write_digest, USERS[1], patience=40)]
     if ANTHROPIC:
         work += [plan_trip(user) for user in USERS[:2]]
     if OFFLINE:

@@ -14,3 +14,9 @@ def home() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_data_dir("otel-llm", appauthor=False))
+
+
+def price_file() -> Path | None:
+    """The user's own prices: the file that `OTEL_LLM_PRICES` names."""
+    chosen = os.environ.get("OTEL_LLM_PRICES")
+    return Path(chosen).expanduser() if chosen else None

@@ -6,6 +6,7 @@ Without provider keys the application talks to the offline provider, which ships
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -20,6 +21,8 @@ BIN = Path(sys.executable).parent
 
 def main() -> int:
     """Run it; the exit code of the first command that failed, else 0."""
+    for leftover in ("spool", "store"):
+        shutil.rmtree(HOME / leftover, ignore_errors=True)
     environment = {**os.environ, "OTEL_LLM_HOME": str(HOME), "OTEL_SERVICE_NAME": "demo-shop"}
     with ExitStack() as stack:
         if not (os.environ.get("OPENAI_API_KEY") or os.environ.get("ANTHROPIC_API_KEY")):
@@ -41,9 +44,8 @@ def main() -> int:
             code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
             if code != 0:
                 return code
-    say(
-        f"more: OTEL_LLM_HOME={HOME.name} {BIN.relative_to(ROOT)}/otel-llm interactions | report --by user | sql 'SELECT ...'"
-    )
+    cli = f"OTEL_LLM_HOME={HOME.name} {BIN.relative_to(ROOT)}/otel-llm"
+    say(f"more: {cli} interactions, report --by user, sql 'SELECT * FROM interactions', doctor")
     return 0
 
 

@@ -1,0 +1,208 @@
+"""What `otel-llm doctor` looks at, and what it says."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from typing import Literal
+
+from otel_llm_exporters.clickhouse import queries
+from otel_llm_exporters.clickhouse.embedded import EmbeddedStore, StoreError
+from otel_llm_exporters.clickhouse.spool import Spool
+from rich.text import Text
+
+from otel_llm.cli.output import number, when
+from otel_llm.engine.patching import Patches, our_version
+from otel_llm.integrations import INTEGRATIONS
+from otel_llm.pricing import PriceBook, PriceFileError
+from otel_llm.settings import home, price_file
+from otel_llm.spec import Integration
+
+Level = Literal["good", "note", "bad"]
+_MARKS = {"good": ("✓", "green"), "note": ("•", "yellow"), "bad": ("✗", "red")}
+_OURS = "otel_llm"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that doctor found, and what to do about it."""
+
+    section: str
+    level: Level
+    text: str
+
+    def line(self) -> Text:
+        """The finding for a terminal."""
+        mark, style = _MARKS[self.level]
+        return Text(f"  {mark} ", style=style).append(self.text, style="default")
+
+    def as_dict(self) -> dict[str, str]:
+        """The finding for JSON."""
+        return asdict(self)
+
+
+def diagnose(open_store: Callable[[], AbstractContextManager[EmbeddedStore]]) -> list[Finding]:
+    """Everything there is to say, the environment first."""
+    return [*_environment(), *_sdks(), *_spool(), *_stored(open_store), *_prices()]
+
+
+def _environment() -> Iterator[Finding]:
+    section = "Environment"
+    yield Finding(
+        section,
+        "good",
+        f"otel-llm {our_version()}, OpenTelemetry {version('opentelemetry-sdk')}, Python {platform.python_version()}",
+    )
+    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        yield Finding(section, "bad", "OTEL_SDK_DISABLED=true turns all of OpenTelemetry off: nothing is recorded.")
+    disabled = os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")
+    if disabled:
+        yield Finding(section, "note", f"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS leaves out: {disabled}.")
+    for role, setting in (("distro", "OTEL_PYTHON_DISTRO"), ("configurator", "OTEL_PYTHON_CONFIGURATOR")):
+        names = [entry.name for entry in entry_points(group=f"opentelemetry_{role}")]
+        chosen = os.environ.get(setting) or (names[0] if names else None)
+        if chosen == _OURS:
+            yield Finding(section, "good", f"`opentelemetry-instrument` loads our {role}.")
+        else:
+            yield Finding(
+                section,
+                "note",
+                f"`opentelemetry-instrument` loads the {role} {chosen!r}, and ours is attached beside it; "
+                f"{setting}={_OURS} chooses ours.",
+            )
+    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    if endpoint:
+        yield Finding(section, "good", f"Spans also go to {endpoint} over OTLP.")
+
+
+def _sdks() -> Iterator[Finding]:
+    section = "SDKs"
+    active = {entry.name: entry for entry in entry_points(group="opentelemetry_instrumentor")}
+    for integration in INTEGRATIONS:
+        try:
+            installed = version(integration.distribution)
+        except PackageNotFoundError:
+            yield Finding(section, "note", f"{integration.distribution} is not installed.")
+            continue
+        yield _sdk(integration, installed, registered=f"{_OURS}_{integration.name}" in active)
+        others = sorted(
+            entry.dist.name
+            for name, entry in active.items()
+            if name.startswith(integration.name) and entry.dist is not None
+        )
+        if others:
+            yield Finding(
+                section,
+                "note",
+                f"{integration.distribution} is also instrumented by {', '.join(others)}: each call may get a second "
+                f"span; OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={integration.name} turns that off.",
+            )
+
+
+def _sdk(integration: Integration, installed: str, *, registered: bool) -> Finding:
+    name = f"{integration.distribution} {installed}"
+    if not registered:
+        return Finding("SDKs", "bad", f"{name} is not instrumented: reinstall otel-llm, its entry points are missing.")
+    for target in (*integration.patches, *integration.hooks):
+        try:
+            importlib.import_module(target.module)
+        except ImportError as error:
+            return Finding("SDKs", "bad", f"{name} cannot be imported ({error}): it is not traced.")
+    patches = Patches(integration)
+    patches.apply()
+    patches.remove()
+    calls = [f"{patch.module}.{patch.attribute}" for patch in integration.patches]
+    lost = [target for target in patches.missing if target in calls]
+    if lost:
+        return Finding(
+            "SDKs", "bad", f"{name} has no {' and no '.join(lost)}: its calls are not traced. Upgrade otel-llm."
+        )
+    tested = f"tested from {integration.oldest} to {integration.newest_major}.x"
+    if _numbers(installed) < _numbers(integration.oldest):
+        return Finding("SDKs", "note", f"{name} is instrumented, but older than what is tested ({tested}).")
+    if _numbers(installed)[0] > integration.newest_major:
+        return Finding("SDKs", "note", f"{name} is instrumented, but newer than what is tested ({tested}).")
+    return Finding("SDKs", "good", f"{name} is instrumented ({tested}).")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    found: list[int] = []
+    for part in text.split("."):
+        if not part.isdigit():
+            break
+        found.append(int(part))
+    return tuple(found) or (0,)
+
+
+def _spool() -> Iterator[Finding]:
+    section = "Spool"
+    folder = home()
+    spool = Spool(folder)
+    try:
+        segments, rejected = spool.segments(), spool.rejected()
+    except OSError as error:
+        yield Finding(section, "bad", f"{spool.directory} cannot be read ({error.strerror}): set OTEL_LLM_HOME.")
+        return
+    existing = next(parent for parent in (spool.directory, *spool.directory.parents) if parent.exists())
+    if not os.access(existing, os.W_OK):
+        yield Finding(section, "bad", f"{existing} is not writable: set OTEL_LLM_HOME to a folder that is.")
+    rows = sum(segment.rows for segment in segments)
+    yield Finding(
+        section,
+        "good",
+        f"{spool.directory}: {number(rows)} spans in {number(len(segments))} segments wait to be imported.",
+    )
+    for path in rejected:
+        yield Finding(
+            section, "note", f"{path} could not be read and was put aside; delete it when you do not need it."
+        )
+
+
+def _stored(open_store: Callable[[], AbstractContextManager[EmbeddedStore]]) -> Iterator[Finding]:
+    section = "Store"
+    try:
+        with open_store() as store:
+            status = store.query(*queries.status()).dicts()[0]
+            unpriced = store.query(*queries.unpriced()).dicts()
+    except StoreError as error:
+        yield Finding(section, "bad", str(error))
+        return
+    if not status["Calls"]:
+        yield Finding(
+            section, "note", "No call yet: start the application with `opentelemetry-instrument python app.py`."
+        )
+        return
+    yield Finding(
+        section,
+        "good",
+        f"{number(status['Calls'])} calls of {number(status['Interactions'])} interactions, "
+        f"{number(status['Spans'])} spans, "
+        f"{status['Bytes'] / 1e6:.1f} MB; from {when(status['FirstCall'])} to {when(status['LastCall'])}.",
+    )
+    for row in unpriced:
+        yield Finding(
+            section,
+            "note",
+            f"{row['CostStatus']}: {row['Provider']}/{row['Model'] or '?'}, "
+            f"{number(row['Calls'])} calls ({row['Reason']}).",
+        )
+
+
+def _prices() -> Iterator[Finding]:
+    section = "Prices"
+    yield Finding(
+        section, "good", f"genai-prices {version('genai-prices')}; a newer one is `pip install -U genai-prices`."
+    )
+    path = price_file()
+    if path is not None:
+        try:
+            PriceBook(None, path).load_overrides()
+        except PriceFileError as error:
+            yield Finding(section, "bad", str(error))
+        else:
+            yield Finding(section, "good", f"{path} is in use.")

@@ -1,0 +1,165 @@
+"""One interaction as a tree: what happened, in order, with tokens and dollars beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from otel_llm_semconv import attributes as A
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from otel_llm.cli.output import duration, money, number, percent, when
+
+_BAR = 8
+_OUTCOMES = {"aborted": "stream closed early", "abandoned": "stream abandoned", "failed": "stream failed"}
+
+
+@dataclass(slots=True)
+class Node:
+    """A span and what happened inside it. Cost and calls are of the whole branch."""
+
+    span: Mapping[str, Any]
+    children: list[Node] = field(default_factory=lambda: list[Node]())  # noqa: PLW0108 - Node is not defined yet
+
+    @property
+    def calls(self) -> int:
+        """Calls of the branch."""
+        return bool(self.span["IsCall"]) + sum(child.calls for child in self.children)
+
+    @property
+    def cost(self) -> Decimal | None:
+        """USD of the branch; None when none of its calls has a cost."""
+        known = [cost for cost in (self.span["Cost"], *(child.cost for child in self.children)) if cost is not None]
+        return sum(known, Decimal(0)) if known else None
+
+
+def grow(spans: Sequence[Mapping[str, Any]]) -> list[Node]:
+    """The trees of the spans: a span whose parent is not among them is a root."""
+    nodes = {(span["TraceId"], span["SpanId"]): Node(span) for span in spans}
+    roots: list[Node] = []
+    for (trace, _), node in nodes.items():
+        parent = nodes.get((trace, node.span["ParentSpanId"]))
+        (parent.children if parent is not None else roots).append(node)
+    return [node for node in roots if node.calls or len(roots) == 1] or roots
+
+
+def as_dict(node: Node) -> dict[str, Any]:
+    """The branch for JSON: its span's fields, and its children's."""
+    span = {name: value for name, value in node.span.items() if value not in (None, "", [])}
+    return {**span, "BranchCost": node.cost, "BranchCalls": node.calls, "children": [as_dict(c) for c in node.children]}
+
+
+def draw(console: Console, interaction: Mapping[str, Any], roots: Sequence[Node]) -> None:
+    """Print an interaction: its head, its tree, and how much of its cost is known."""
+    console.print(_head(interaction))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", expand=False)
+    table.add_column("", overflow="fold")
+    for title in ("time", "in", "cache read", "write", "out", "reasoning", "cost"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("share", no_wrap=True)
+    whole = sum((root.cost or Decimal(0) for root in roots), Decimal(0))
+    for root in roots:
+        for guide, node in _walk(root, "", ""):
+            _row(table, guide, node, whole)
+    console.print(table)
+    for line in _foot(roots):
+        console.print(line, style="dim")
+
+
+def _head(interaction: Mapping[str, Any]) -> Text:
+    line = Text(interaction["InteractionName"] or "interaction", style="bold")
+    for name in ("UserId", "Feature", "Tenant", "SessionId", "Endpoint"):
+        if interaction[name]:
+            line.append(f"  {name.removesuffix('Id').lower()} ", style="dim").append(interaction[name])
+    tags: Mapping[str, str] = interaction.get("Tags") or {}
+    for name, value in tags.items():
+        line.append(f"  {name} ", style="dim").append(value)
+    if interaction["Outcome"]:
+        style = "red" if interaction["Success"] is False else "green"
+        line.append("  ").append(interaction["Outcome"], style=style)
+    line.append(f"\n{interaction['InteractionId']}  {when(interaction['Start'])}", style="dim")
+    return line
+
+
+def _walk(node: Node, here: str, below: str) -> Iterator[tuple[str, Node]]:
+    yield here, node
+    last = len(node.children) - 1
+    for index, child in enumerate(node.children):
+        corner, line = ("└─ ", "   ") if index == last else ("├─ ", "│  ")
+        yield from _walk(child, below + corner, below + line)
+
+
+def _row(table: Table, guide: str, node: Node, whole: Decimal) -> None:
+    span, cost = node.span, node.cost
+    name = Text(guide, style="dim").append(_name(span))
+    shown = money(cost) if node.calls else ""
+    if span["CostStatus"] == "partial" and cost is not None:
+        shown = f"≥ {shown}"
+    share = float(cost / whole) if cost is not None and whole else None
+    style = "green" if span["IsCall"] else "bold" if guide == "" else ""
+    table.add_row(
+        name,
+        duration(span["DurationNs"]),
+        number(span["InputTokens"]),
+        number(span["CacheReadTokens"] or None),
+        number(span["CacheWriteTokens"] or None),
+        number(span["OutputTokens"]),
+        number(span["ReasoningTokens"] or None),
+        Text(shown, style=style if cost is not None else "yellow"),
+        Text(_bar(share), style="green").append(percent(share).rjust(8)) if share is not None else "",
+    )
+    inner = guide.replace("├─ ", "│  ").replace("└─ ", "   ")
+    for remark in _remarks(span):
+        table.add_row(Text(inner + ("│  " if node.children else "   "), style="dim").append(remark, style="yellow"))
+
+
+def _name(span: Mapping[str, Any]) -> Text:
+    error = "red" if span["StatusCode"] == "Error" else ""
+    if span["IsCall"]:
+        text = Text(span["Operation"] or "call", style=error or "cyan")
+        return text.append(f" {span['Model'] or 'unknown model'}", style=error or "default")
+    return Text(span["SpanName"], style=error or "bold" if not span["ParentSpanId"] else error)
+
+
+def _remarks(span: Mapping[str, Any]) -> Iterator[str]:
+    """What else happened to the span, one line each."""
+    for name, attributes in zip(span["EventNames"], span["EventAttributes"], strict=True):
+        if name == A.OTEL_LLM_ATTEMPT_FAILED:
+            why = attributes.get(A.OTEL_LLM_ATTEMPT_STATUS_CODE) or attributes.get(A.OTEL_LLM_ATTEMPT_ERROR) or "?"
+            yield f"attempt {attributes.get(A.OTEL_LLM_ATTEMPT_NUMBER, '?')} failed: {why}"
+    outcome = _OUTCOMES.get(span["StreamOutcome"])
+    if outcome:
+        yield outcome
+    if span["ErrorType"]:
+        yield span["ErrorType"]
+    if span["IsCall"] and span["UnpricedReason"]:
+        yield f"{span['CostStatus']}: {span['UnpricedReason']}"
+    if span["IsCall"] and span["UsageSource"] in ("partial", "estimated"):
+        yield f"counts are {span['UsageSource']}"
+    if span["IsCall"] and span["Layer"] == "framework":
+        yield "as the framework reports it"
+
+
+def _bar(share: float) -> str:
+    full = round(share * _BAR)
+    return "█" * full + "░" * (_BAR - full)
+
+
+def _foot(roots: Sequence[Node]) -> Iterator[str]:
+    spans = [node.span for root in roots for _, node in _walk(root, "", "")]
+    calls = [span for span in spans if span["IsCall"]]
+    attempts = sum(span["Attempts"] or 1 for span in calls)
+    tools = sum(span["Operation"] == "execute_tool" for span in spans)
+    priced = sum(span["Cost"] is not None for span in calls)
+    yield (
+        f"{len(calls)} model calls in {attempts} attempts, {tools} tool calls; "
+        f"priced {percent(priced / len(calls) if calls else 1.0)} of calls"
+    )
+    books = sorted({span["PriceBook"] for span in calls if span["PriceBook"]})
+    if books:
+        yield f"prices: {', '.join(books)}"
