@@ -1,0 +1,41 @@
+"""How events are framed on the wire: server-sent events, and the AWS binary event stream that Bedrock uses."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from examples.offline_provider.model import Json
+
+
+def sse(name: str | None, payload: str) -> bytes:
+    """One server-sent event."""
+    return (f"event: {name}\ndata: {payload}\n\n" if name else f"data: {payload}\n\n").encode()
+
+
+def aws(payload: str) -> bytes:
+    """One `chunk` event of Bedrock, with the payload as its bytes."""
+    wrapped: Json = {"bytes": base64.b64encode(payload.encode()).decode(), "p": "abcd"}
+    headers = {":event-type": "chunk", ":content-type": "application/json", ":message-type": "event"}
+    return _message(headers, json.dumps(wrapped).encode())
+
+
+def aws_exception() -> bytes:
+    """A failure in mid-stream, as Bedrock reports it."""
+    kind = "modelStreamErrorException"
+    headers = {":exception-type": kind, ":content-type": "application/json", ":message-type": "exception"}
+    return _message(headers, json.dumps({"message": "scripted failure in mid-stream"}).encode())
+
+
+def _message(headers: dict[str, str], payload: bytes) -> bytes:
+    head = b"".join(
+        struct.pack(f">B{len(name)}sBH", len(name), name.encode(), 7, len(value)) + value.encode()
+        for name, value in headers.items()
+    )
+    prelude = struct.pack(">II", 16 + len(head) + len(payload), len(head))
+    message = prelude + struct.pack(">I", zlib.crc32(prelude)) + head + payload
+    return message + struct.pack(">I", zlib.crc32(message))

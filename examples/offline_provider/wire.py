@@ -1,0 +1,79 @@
+"""What the wire formats have in common: a table says how one reads a request and writes an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from examples.offline_provider.bill import RequestEntry
+    from examples.offline_provider.model import Answer, Json, Prompt, Turn
+    from examples.offline_provider.script import Script
+
+Conversations = dict[str, list["Turn"]]
+"""What was said so far, by response id: for requests that only name the response before them."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request and the model's answer to it: all that is needed to write the response and the bill."""
+
+    id: str
+    provider: str
+    wire: Wire
+    entry: RequestEntry
+    body: Json
+    prompt: Prompt
+    script: Script
+    answer: Answer
+    tier: str | None
+    created: int
+
+
+class Event(NamedTuple):
+    """One event of a stream."""
+
+    payload: Json
+    generated: int
+    """Output tokens made until here."""
+    name: str | None = None
+    final: bool = False
+    """The answer and its usage are complete with this event; what follows are formalities."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """How one wire format is read and written."""
+
+    name: str
+    id_prefix: str
+    read: Callable[[Json, Conversations], Prompt]
+    plain: Callable[[Exchange], Json]
+    error: Callable[[int, str], Json]
+    """The body of an error response."""
+    events: Callable[[Exchange], Iterator[Event]] = lambda _: iter(())
+    failure: Callable[[Exchange], list[tuple[str | None, Json]]] = lambda _: []
+    """The events, by name, that report a failure in mid-stream."""
+    usage_in_stream: Callable[[Exchange], bool] = lambda x: x.script.usage
+    done: bytes = b""
+    """What ends a stream."""
+    billed: bool = True
+
+
+def function_tools(body: Json, schema: str) -> dict[str, Any]:
+    """Parameter schemas by name of the functions that a request offers; built-in tools are none."""
+    tools: dict[str, Any] = {}
+    for tool in body.get("tools") or ():
+        function: Json = tool.get("function", tool)
+        if "name" in function and tool.get("type") in (None, "function", "custom"):
+            tools[function["name"]] = function.get(schema) or {}
+    return tools
+
+
+def forced_tool(choice: Any, tools: dict[str, Any]) -> str | None:
+    """The tool that `tool_choice` demands."""
+    named = cast("Json", choice) if isinstance(choice, dict) else {"type": choice}
+    name = named.get("function", named).get("name")
+    return name if name in tools else next(iter(tools), None) if named["type"] in ("required", "any") else None
