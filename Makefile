@@ -39,6 +39,7 @@ check: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python semconv/generate.py --check
+	$(BIN)/python docs/generate.py --check
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 

@@ -120,8 +120,10 @@ def number(value: int | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """`97.4 %`; nothing for what is unknown."""
-    return "" if share is None else f"{share * 100:.1f} %".replace("100.0", "100")
+    """`97.4 %`; nothing for what is unknown. All but everything is not 100 %."""
+    if share is None:
+        return ""
+    return "100 %" if share == 1 else f"{min(share * 100, 99.9):.1f} %"
 
 
 def duration(ns: int | None) -> str:

@@ -70,6 +70,7 @@ anthropic = Integration(
     distribution="anthropic",
     oldest="0.40.0",
     newest_major=2,
+    surfaces="messages, beta messages, tool runner; Bedrock, Vertex and Foundry clients",
     patches=patches("anthropic", {"/v1/messages": messages}, _provider),
     hooks=(*hooks("anthropic"), Hook("anthropic._base_client", "get_tracer", _get_tracer)),
 )

@@ -12,6 +12,7 @@ groq = Integration(
     distribution="groq",
     oldest="0.9.0",
     newest_major=1,
+    surfaces="chat completions, embeddings",
     patches=patches(
         "groq",
         {"/openai/v1/chat/completions": chat, "/openai/v1/embeddings": embeddings},

@@ -21,6 +21,7 @@ openai = Integration(
     distribution="openai",
     oldest="1.40.0",
     newest_major=3,
+    surfaces="chat completions, responses, embeddings, legacy completions; Azure OpenAI; any base URL",
     patches=patches(
         "openai",
         {"/chat/completions": chat, "/responses": responses, "/embeddings": embeddings, "/completions": completions},
