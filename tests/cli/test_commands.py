@@ -1,0 +1,100 @@
+"""The command line, as people and pipes use it: real processes on a real store."""
+
+from __future__ import annotations
+
+import csv
+import io
+from decimal import Decimal
+
+from examples.offline_provider import BillEntry
+from tests.cli.conftest import Command
+
+
+def usd(bill: list[BillEntry]) -> Decimal:
+    return Decimal(sum(entry.cost_nano or 0 for entry in bill if entry.complete)) / 10**9
+
+
+def test_the_report_is_the_bill(otel_llm: Command, bill: list[BillEntry]) -> None:
+    rows = otel_llm.json("report", "--by", "feature,model")
+    assert sum(Decimal(row["Cost"] or 0) for row in rows) == usd(bill)
+    assert sum(row["Calls"] for row in rows) == len(bill)
+    by = {(row["feature"], row["model"]): row for row in rows}
+    assert by["lab", "acme-preview-1"]["Cost"] is None
+    assert by["support", "gpt-4o-2024-08-06"]["Retries"] == 1
+    assert by["digest", "gpt-4o-mini-2024-07-18"]["WastedCalls"] == 1
+
+
+def test_a_report_can_be_by_tag_and_filtered(otel_llm: Command) -> None:
+    rows = otel_llm.json("report", "--by", "tag.plan", "--user", "ada")
+    assert [row["tag.plan"] for row in rows] == ["pro"]
+    assert otel_llm.json("report", "--by", "user", "--until", "2020-01-01") == []
+
+
+def test_csv_is_exact(otel_llm: Command, bill: list[BillEntry]) -> None:
+    rows = list(csv.DictReader(io.StringIO(otel_llm("report", "--by", "user", "--format", "csv"))))
+    assert sum(Decimal(row["Cost"] or 0) for row in rows) == usd(bill)
+
+
+def test_interactions_are_listed(otel_llm: Command) -> None:
+    latest = otel_llm.json("interactions")
+    assert [row["InteractionName"] for row in latest] == ["lab.preview", "digest.write", "support.answer"]
+    costliest = otel_llm.json("interactions", "--costliest", "--limit", "1")
+    assert costliest[0]["InteractionName"] == "support.answer"
+    assert costliest[0]["Outcome"] == "answered"
+    assert otel_llm.json("interactions", "--user", "ada", "--since", "1h")[0]["UserId"] == "ada"
+    table = otel_llm("interactions")
+    assert "support.answer" in table
+    assert "\x1b" not in table, "no colour in a pipe"
+
+
+def test_show_draws_the_tree(otel_llm: Command) -> None:
+    text = otel_llm("show", "costliest")
+    assert "support.answer" in text
+    assert "├─ chat gpt-4o-2024-08-06" in text
+    assert "└─ chat gpt-4o-mini-2024-07-18" in text
+    assert "attempt 1 failed: 429" in text
+    assert "2 model calls in 3 attempts" in text
+    tree = otel_llm.json("show", "last", "--user", "ada")
+    root = tree["spans"][0]
+    assert root["BranchCalls"] == 2
+    assert Decimal(root["BranchCost"]) == sum(Decimal(call["Cost"]) for call in root["children"])
+
+
+def test_show_takes_the_beginning_of_an_id(otel_llm: Command) -> None:
+    known = otel_llm.json("interactions", "--limit", "1")[0]["InteractionId"]
+    assert known in otel_llm("show", known[:10])
+    assert otel_llm("show", "nonsense", code=1).count("\n") == 1
+
+
+def test_show_says_what_is_unknown(otel_llm: Command) -> None:
+    assert "unpriced: unknown_model" in otel_llm("show", "last", "--feature", "lab")
+    assert "stream closed early" in otel_llm("show", "last", "--feature", "digest")
+
+
+def test_sql_answers_and_refuses(otel_llm: Command, bill: list[BillEntry]) -> None:
+    rows = otel_llm.json("sql", "SELECT count() AS calls, sum(TotalCost) AS usd FROM llm_calls FINAL")
+    assert rows == [{"calls": len(bill), "usd": format(usd(bill), "f")}] or Decimal(rows[0]["usd"]) == usd(bill)
+    assert "calls" in otel_llm("sql", "SELECT count() AS calls FROM interactions")
+    assert otel_llm("sql", "SELEC 1", code=1).startswith("Error: Syntax error")
+    assert "DB::Exception" not in otel_llm("sql", "SELECT nothing FROM llm_calls", code=1)
+    otel_llm("sql", "DROP TABLE llm_calls", code=1)
+    assert otel_llm.json("sql", "SELECT count() AS calls FROM llm_calls FINAL") == [{"calls": len(bill)}]
+
+
+def test_prices_are_shown(otel_llm: Command) -> None:
+    rows = otel_llm.json("prices", "show", "gpt-4o-mini")
+    assert rows[0]["usd_per_mtok"]["input"] == "0.15"
+    assert "gpt-4o" in otel_llm("prices", "show", "gtp-4o", code=1)
+
+
+def test_doctor_is_content(otel_llm: Command) -> None:
+    findings = otel_llm.json("doctor")
+    assert not [finding for finding in findings if finding["level"] == "bad"]
+    texts = " ".join(finding["text"] for finding in findings)
+    assert "openai" in texts
+    assert "unpriced: openai/acme-preview-1" in texts
+
+
+def test_help_is_for_people(otel_llm: Command) -> None:
+    for command in ("interactions", "show", "report", "sql", "doctor", "prices"):
+        assert command in otel_llm("--help")
