@@ -1,0 +1,77 @@
+"""What the documentation shows is run: its Python, its SQL, its TOML, its commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from otel_llm.pricing import PriceBook
+from tests.cli.conftest import APP, BIN, Command, fill
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    home = tmp_path_factory.mktemp("docs")
+    fill(home, APP)
+    return Command(home)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_python_runs(page: str, command: Command, tmp_path: Path) -> None:
+    for block in blocks(page, "python"):
+        done = subprocess.run(
+            [BIN / "opentelemetry-instrument", BIN / "python", "-c", block],
+            env=command.environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+    assert blocks(page, "python")
+
+
+def test_sql_answers(command: Command) -> None:
+    (query,) = blocks("README.md", "sql")
+    rows = command.json("sql", query)
+    assert {row["Feature"] for row in rows} == {"support", "digest", "lab"}
+
+
+def test_commands_answer(command: Command) -> None:
+    asked = [
+        shlex.split(line.split("   ")[0])[1:]
+        for block in blocks("README.md", "")
+        for line in block.splitlines()
+        if line.startswith("otel-llm ")
+    ]
+    assert len(asked) >= 6
+    for arguments in asked:
+        known = ["ada" if argument == "u-42" else argument for argument in arguments]
+        command(*known)
+
+
+def test_the_price_file_is_one(tmp_path: Path) -> None:
+    (block,) = blocks("docs/prices.md", "toml")
+    file = tmp_path / "prices.toml"
+    file.write_text(block)
+    rows = PriceBook(None, file).explain("acme", "llama-70b")
+    assert rows[0].usd_per_mtok["input"] == "0.2"
+
+
+def test_pages_lead_to_pages() -> None:
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} -> {target}"
