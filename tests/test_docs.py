@@ -16,8 +16,21 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def blocks(page: str, language: str) -> list[str]:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    """The fenced blocks of that language; those of none have the language ``."""
+    found: list[str] = []
+    inside: list[str] | None = None
+    current = ""
+    for line in (ROOT / page).read_text(encoding="utf-8").splitlines(keepends=True):
+        if not line.startswith("```"):
+            if inside is not None:
+                inside.append(line)
+        elif inside is None:
+            inside, current = [], line.removeprefix("```").strip()
+        else:
+            if current == language:
+                found.append("".join(inside))
+            inside = None
+    return found
 
 
 @pytest.fixture(scope="module")
