@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib.metadata import entry_points
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -19,11 +18,15 @@ from opentelemetry.instrumentation.distro import BaseDistro  # pyright: ignore[r
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Link, SpanKind, TraceState
+from opentelemetry.util._importlib_metadata import (  # read once per process, and not once more for us
+    EntryPoint,
+    entry_points,  # pyright: ignore[reportUnknownVariableType]
+)
 from opentelemetry.util.types import Attributes
-from otel_llm_semconv import attributes as A
 
 from otel_llm.guard import guard, logger
 from otel_llm.interaction import InteractionProcessor
+from otel_llm_semconv import attributes as A
 
 _OTLP_HTTP_PORT = 4318
 _SIGNALS = ("TRACES", "METRICS", "LOGS")
@@ -40,6 +43,12 @@ class Distro(BaseDistro):
         for signal in ("METRICS", "LOGS"):
             own = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
             os.environ.setdefault(f"OTEL_{signal}_EXPORTER", "otlp" if own else "none")
+
+    def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
+        """Load one of an `opentelemetry_instrumentor`; ours only where their spans can go anywhere."""
+        disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+        if not (disabled and entry_point.name.startswith("otel_llm_")):
+            cast("Any", super()).load_instrumentor(entry_point, **kwargs)
 
 
 class Configurator:
@@ -95,9 +104,10 @@ def _prepend(provider: TracerProvider, processors: list[SpanProcessor]) -> None:
 
 
 class RecordCalls(Sampler):
-    """Another sampler's decisions, but calls to models are recorded in any case.
+    """Another sampler's decisions, but calls to models, and the requests that cause them, are recorded in any case.
 
-    A call of a trace that is not sampled reaches the ledger, and no exporter: cost is complete at any sampling rate.
+    A call of a trace that is not sampled reaches the ledger, and no exporter: cost is complete at any sampling rate,
+    and so is its attribution.
     """
 
     def __init__(self, inner: Sampler) -> None:
@@ -113,9 +123,10 @@ class RecordCalls(Sampler):
         links: Sequence[Link] | None = None,
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
-        """The inner decision; a dropped call is recorded, unsampled."""
+        """The inner decision; a dropped call or request is recorded, unsampled."""
         result = self._inner.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
-        if result.decision is Decision.DROP and attributes and A.GEN_AI_OPERATION_NAME in attributes:
+        counts = kind in (SpanKind.SERVER, SpanKind.CONSUMER) or A.GEN_AI_OPERATION_NAME in (attributes or {})
+        if result.decision is Decision.DROP and counts:
             return SamplingResult(Decision.RECORD_ONLY, attributes, result.trace_state)
         return result
 

@@ -22,6 +22,7 @@ from otel_llm.spec import Request
 
 _RECORDING = otel_context.create_key("otel_llm.recording")
 _LAYER = otel_context.create_key("otel_llm.layer")
+_AGENT = otel_context.create_key("otel_llm.agent")
 
 # Servers that answered 400 to a stream that asked for its usage, and those that did not: (address, port).
 _refuses_usage: dict[tuple[str | None, int | None], bool] = {}
@@ -30,15 +31,40 @@ _refuses_usage: dict[tuple[str | None, int | None], bool] = {}
 class Layer:
     """What a framework leaves in the context of its model call, for the SDK's call beneath it to sign."""
 
-    __slots__ = ("reported",)
+    __slots__ = ("_around", "reported")
 
     def __init__(self) -> None:
+        self._around = current_layer()
         self.reported = False
+
+    def sign(self) -> None:
+        """A call beneath is recorded: neither this layer nor one around it records it again."""
+        layer: Layer | None = self
+        while layer is not None:
+            around, layer._around, layer.reported = layer._around, None, True
+            layer = around
 
 
 def with_layer(layer: Layer, context: Context | None = None) -> Context:
     """`context` with the framework's mark in it."""
     return otel_context.set_value(_LAYER, layer, context)
+
+
+def current_layer(context: Context | None = None) -> Layer | None:
+    """The innermost framework's mark in `context`, if any."""
+    found = otel_context.get_value(_LAYER, context)
+    return found if isinstance(found, Layer) else None
+
+
+def with_agent(name: str | None, context: Context | None = None) -> Context:
+    """`context` inside of an agent, whose name its calls carry."""
+    return otel_context.set_value(_AGENT, name, context)
+
+
+def current_agent(context: Context | None = None) -> str | None:
+    """The name of the innermost agent of `context`."""
+    found = otel_context.get_value(_AGENT, context)
+    return found if isinstance(found, str) else None
 
 
 def current_recording() -> Recording | None:
@@ -73,7 +99,6 @@ class Recording:
         "asked",
         "call",
         "interaction",
-        "layer",
         "request",
         "span",
     )
@@ -89,8 +114,9 @@ class Recording:
         self._status: int | None = None
         self._done = False
         self._outer: Context | None = None
-        layer = otel_context.get_value(_LAYER, context)
-        self.layer = layer if isinstance(layer, Layer) else None
+        agent = current_agent(context)
+        if agent is not None:
+            call.request[A.GEN_AI_AGENT_NAME] = agent
         if not call.started_ns:
             call.started_ns = time.time_ns()
         self._began = time.perf_counter_ns()
@@ -102,6 +128,10 @@ class Recording:
             start_time=call.started_ns,
         )
         self.interaction: Interaction | None = interaction_of(self.span, context)
+        layer = current_layer(context)
+        # Signed at the start: a framework may give up on a stream before the SDK does. A model may embed on its way.
+        if layer is not None and call.operation != "embeddings":
+            layer.sign()
         if request is not None and request.stream and request.with_body is not None and not self._known_to_refuse():
             self.asked = request.dialect.ask_usage(request.body)
 
@@ -192,8 +222,6 @@ class Recording:
         call.stream_outcome = outcome
         if not call.duration_ns:
             call.duration_ns = self.elapsed_ns()
-        if self.layer is not None:
-            self.layer.reported = True
         with guard:
             if call.usage is None and call.error_type and call.response.get(A.HTTP_RESPONSE_STATUS_CODE):
                 # Providers do not bill a request that they answered with an error status.

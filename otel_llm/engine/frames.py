@@ -1,0 +1,225 @@
+"""The frames of frameworks with callbacks: a workflow, an agent, a step, a tool, a retrieval, a call to a model.
+
+A frame is reported by two events, which may come from different threads, tasks and contexts; the second may never come.
+One table knows what is open, so that a frame finds the one around it by its key, wherever it runs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
+
+from otel_llm.call import AttributeValue, Call, error_type
+from otel_llm.engine.recording import Layer, Recording, current_agent, with_agent, with_layer
+from otel_llm.guard import guard
+from otel_llm.interaction import interaction_of
+from otel_llm.late import later
+from otel_llm_semconv import attributes as A
+
+_FRAME = otel_context.create_key("otel_llm.frame")
+
+
+class _Inside(Context):
+    """The context inside a frame. Once the frame is over, whoever still holds it is in the one around it.
+
+    An async framework reports the end of a run in a copy of the context that it began in: there is nothing to detach.
+    """
+
+    after: Context | None = None
+
+    def get(self, key: str, default: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return super().get(key, default) if self.after is None else self.after.get(key, default)
+
+    def copy(self) -> dict[str, Any]:
+        return super().copy() if self.after is None else self.after.copy()
+
+
+class _Frame:
+    __slots__ = ("around", "before", "call", "inside", "layer", "operation", "span")
+
+    def __init__(self, around: Context, before: Context, operation: str | None) -> None:
+        self.around = around
+        """What the frame belongs to."""
+        self.before = before
+        """Where it began: what is current again after it."""
+        self.operation = operation
+        self.inside = _Inside()
+        self.span: Span | None = None
+        self.call: Call | None = None
+        self.layer: Layer | None = None
+
+
+class Frames:
+    """The open frames of one framework. Nothing of it raises; of more than `limit` frames, the oldest is ended."""
+
+    def __init__(self, tracer: Tracer, limit: int = 10_000) -> None:
+        self._tracer = tracer
+        self._limit = limit
+        self._open: OrderedDict[Hashable, _Frame] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._open
+
+    def operation(self, key: Hashable) -> str | None:
+        """The operation that the frame of `key` is, or is a step of; None when it is not open or of none."""
+        frame = self._open.get(key)
+        return frame.operation if frame is not None else None
+
+    def start(
+        self,
+        key: Hashable,
+        parent: Hashable,
+        operation: str | None = None,
+        name: str | None = None,
+        attributes: Mapping[str, AttributeValue | None] | None = None,
+        *,
+        attach: bool = True,
+    ) -> None:
+        """Open a frame beneath that of `parent`, or beneath what is current when that is not open.
+
+        Its span is `{operation} {name}`, a step's is `{name}`; with neither it has none, and only passes on where it
+        is. With `attach`, the code that runs here is inside until the end; otherwise only frames beneath are.
+        Attributes that are None are left out.
+        """
+        with guard:
+            frame = self._frame(parent, operation or self.operation(parent))
+            inside = otel_context.set_value(_FRAME, key, frame.around)
+            if operation == "invoke_agent":
+                inside = with_agent(name, inside)
+            if operation or name:
+                with guard:
+                    frame.span = self._span(frame.around, operation, name, attributes or {})
+                    inside = trace.set_span_in_context(frame.span, inside)
+            self._enter(key, frame, inside, attach=attach)
+
+    def start_call(self, key: Hashable, parent: Hashable, call: Call) -> None:
+        """Open the frame of a call to a model. If no SDK's call beneath is recorded, `call` is, at the end."""
+        with guard:
+            call.layer = "framework"
+            call.started_ns = time.time_ns()
+            frame = self._frame(parent, None)
+            frame.call, frame.layer = call, Layer()
+            self._enter(key, frame, with_layer(frame.layer, frame.around), attach=True)
+
+    def end(
+        self,
+        key: Hashable,
+        error: BaseException | None = None,
+        attributes: Mapping[str, AttributeValue | None] | None = None,
+        read: Callable[[Call], None] | None = None,
+    ) -> None:
+        """Close the frame of `key`, if it is open, from wherever.
+
+        `read` fills the call to a model that nobody beneath has reported; without it, and without an error, there was
+        no call after all.
+        """
+        with guard:
+            with self._lock:
+                frame = self._open.pop(key, None)
+            if frame is not None:
+                if frame.span is not None and attributes:
+                    frame.span.set_attributes(_known(attributes))
+                self._close(frame, error, read)
+
+    def _span(
+        self, around: Context, operation: str | None, name: str | None, attributes: Mapping[str, AttributeValue | None]
+    ) -> Span:
+        found = _known(attributes)
+        if operation:
+            found[A.GEN_AI_OPERATION_NAME] = operation
+        if operation == "execute_tool" and (agent := current_agent(around)):
+            found[A.GEN_AI_AGENT_NAME] = agent
+        return self._tracer.start_span(
+            " ".join(filter(None, (operation, name))),
+            context=around,
+            kind=SpanKind.CLIENT if operation == "retrieval" else SpanKind.INTERNAL,
+            attributes=found,
+        )
+
+    def _frame(self, parent: Hashable, operation: str | None) -> _Frame:
+        before = _live(otel_context.get_current())
+        above = self._open.get(parent)
+        # What is current may know more than the frame above, a span of the user's own for example.
+        around = before if above is None or before.get(_FRAME) == parent else above.inside
+        return _Frame(around, before, operation)
+
+    def _enter(self, key: Hashable, frame: _Frame, inside: Context, *, attach: bool) -> None:
+        frame.inside = _Inside(inside)
+        if attach:
+            otel_context.attach(frame.inside)
+        with self._lock:
+            self._open[key] = frame
+            oldest = self._open.popitem(last=False)[1] if len(self._open) > self._limit else None
+        if oldest is not None:
+            self._close(oldest, None, _unread)
+
+    def _close(self, frame: _Frame, error: BaseException | None, read: Callable[[Call], None] | None) -> None:
+        ended = time.time_ns()
+        frame.inside.after = _live(frame.before)
+        if otel_context.get_current() is frame.inside:
+            otel_context.attach(frame.inside.after)
+        if frame.call is not None and frame.layer is not None:
+            if not frame.layer.reported and (read is not None or error is not None):
+                self._record(frame.call, frame.around, ended, error, read)
+            frame.layer.sign()
+        if frame.span is not None:
+            _end_span(frame.span, ended, error)
+
+    def _record(
+        self,
+        call: Call,
+        around: Context,
+        ended: int,
+        error: BaseException | None,
+        read: Callable[[Call], None] | None,
+    ) -> None:
+        call.duration_ns = ended - call.started_ns
+        if read is not None:
+            with guard:
+                read(call)
+        recording = Recording(self._tracer, call, context=around)
+        if error is None:
+            recording.finish()
+            return
+        if call.usage is not None:
+            call.usage_source = "partial"
+        recording.fail(error)
+
+
+def _live(context: Context) -> Context:
+    while isinstance(context, _Inside) and context.after is not None:
+        context = context.after
+    return context
+
+
+def _known(attributes: Mapping[str, AttributeValue | None]) -> dict[str, AttributeValue]:
+    return {name: value for name, value in attributes.items() if value is not None}
+
+
+def _unread(_: Call) -> None:
+    """Of a call whose end got lost, nothing more is known."""
+
+
+def _end_span(span: Span, ended: int, error: BaseException | None) -> None:
+    # Cancelled or interrupted by the caller is no failure.
+    if isinstance(error, Exception):
+        span.set_status(StatusCode.ERROR)
+        span.set_attribute(A.ERROR_TYPE, error_type(error))
+    it = interaction_of(span, None)
+    if it is not None and it.root is span and it.waits:
+        later(partial(span.end, ended))
+    else:
+        span.end(ended)

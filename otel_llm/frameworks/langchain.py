@@ -1,0 +1,175 @@
+"""langchain and langgraph: their callbacks as frames. From langchain-core 0.3.10 on.
+
+One handler hears of every run. Graphs and chains are workflows and agents, the nodes of a graph are steps; what is only
+plumbing (prompts, parsers, lambdas, writes to channels, the inner nodes of an agent) passes on where it is.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import sys
+from collections.abc import Collection
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+import wrapt
+from opentelemetry import trace
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # pyright: ignore[reportMissingTypeStubs]
+
+from otel_llm.dialects.langchain import call_of, from_cache, response
+from otel_llm.dialects.reading import get, text
+from otel_llm.engine.frames import Frames
+from otel_llm.engine.patching import Patches, our_version
+from otel_llm.guard import guard
+from otel_llm.spec import Hook, Integration
+from otel_llm_semconv import attributes as A
+
+# Names of classes, which stand where nobody gave a name.
+_UNNAMED = ("AgentExecutor", "LLMChain", "LangGraph", "Runnable", "VectorStoreRetriever")
+_PACKAGES = ("langchain", "langchain_classic", "langchain_core", "langgraph")
+_INNER_NODES = ("agent", "model", "tools")
+_HIDDEN = "langsmith:hidden"
+
+
+class _Callbacks:
+    """The events of all runs, inline: in the thread or the task of the run itself."""
+
+    run_inline = True
+
+    def __init__(self, frames: Frames) -> None:
+        self._frames = frames
+
+    def on_chain_start(self, _what: Any, _input: Any, **run: Any) -> None:
+        with guard:
+            name, tags, parent = run.get("name"), run.get("tags") or (), run.get("parent_run_id")
+            known: dict[str, Any] = run.get("metadata") or {}
+            agent, created = known.get("lc_agent_name"), known.get("ls_integration") == "langchain_create_agent"
+            start = partial(self._frames.start, run["run_id"], parent)
+            if any(tag.startswith("graph:step") for tag in tags):
+                inner = self._frames.operation(parent) == "invoke_agent" or name in _INNER_NODES or _HIDDEN in tags
+                start(name=None if inner else name)
+            elif created and name == (agent or "LangGraph"):
+                start("invoke_agent", agent, _about(known, A.GEN_AI_AGENT_NAME, agent), attach=not _yielding())
+            elif parent not in self._frames and run.get("run_type") not in ("prompt", "parser"):
+                name = _real(name)
+                start("invoke_workflow", name, _about(known, A.GEN_AI_WORKFLOW_NAME, name), attach=not _yielding())
+            else:
+                start()
+
+    def on_tool_start(self, what: Any, _input: Any, **run: Any) -> None:
+        with guard:
+            name, call = run.get("name") or get(what, "name"), text(run.get("tool_call_id"))
+            named = {A.GEN_AI_TOOL_NAME: name, A.GEN_AI_TOOL_TYPE: "function", A.GEN_AI_TOOL_CALL_ID: call}
+            self._frames.start(run["run_id"], run.get("parent_run_id"), "execute_tool", name, named)
+
+    def on_retriever_start(self, what: Any, _query: Any, **run: Any) -> None:
+        with guard:
+            name = _real(run.get("name") or get(what, "name"))
+            named = {A.GEN_AI_DATA_SOURCE_ID: name}
+            self._frames.start(run["run_id"], run.get("parent_run_id"), "retrieval", name, named)
+
+    def on_chat_model_start(self, _what: Any, _messages: Any, *, operation: str = "chat", **run: Any) -> None:
+        with guard:
+            call = call_of(operation, run.get("metadata") or {})
+            self._frames.start_call(run["run_id"], run.get("parent_run_id"), call)
+
+    def on_llm_start(self, what: Any, prompts: Any, **run: Any) -> None:
+        self.on_chat_model_start(what, prompts, operation="text_completion", **run)
+
+    def on_llm_end(self, result: Any, *, run_id: Any, **_: Any) -> None:
+        with guard:
+            self._frames.end(run_id, read=None if from_cache(result) else lambda call: response(call, result))
+
+    def on_llm_error(self, error: BaseException, *, run_id: Any, **run: Any) -> None:
+        self._frames.end(run_id, error, read=lambda call: response(call, run.get("response")))
+
+    def on_chain_end(self, output: Any, *, run_id: Any, **_: Any) -> None:
+        self._frames.end(run_id)
+
+    def on_tool_end(self, output: Any, *, run_id: Any, **_: Any) -> None:
+        self._frames.end(run_id, attributes={A.GEN_AI_TOOL_CALL_ID: text(get(output, "tool_call_id"))})
+
+    def on_chain_error(self, error: BaseException, *, run_id: Any, **_: Any) -> None:
+        # An interrupt that asks a human, or a jump to another graph, is no failure.
+        control = any(kind.__name__ == "GraphBubbleUp" for kind in type(error).__mro__)
+        self._frames.end(run_id, None if control else error)
+
+    on_retriever_end, on_tool_error, on_retriever_error = on_chain_end, on_chain_error, on_chain_error
+
+
+def _about(known: dict[str, Any], attribute: str, name: str | None) -> dict[str, str | None]:
+    return {attribute: name, A.GEN_AI_CONVERSATION_ID: text(known.get("thread_id"))}
+
+
+def _real(name: str | None) -> str | None:
+    return None if name is None or name.startswith(_UNNAMED) else name
+
+
+def _yielding() -> bool:
+    """Whether a generator that the caller steps through began the run: the caller's code is not inside of it."""
+    frame, outermost = sys._getframe(2), None  # pyright: ignore[reportPrivateUsage]
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _PACKAGES:
+        frame, outermost = frame.f_back, frame
+    flags = outermost.f_code.co_flags if outermost is not None else 0
+    return bool(flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR))
+
+
+async def _on_llm_start(wrapped: Any, manager: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    # This one method of LangChain's forgets all other handlers when one is inline (seen up to langchain-core 1.7.2).
+    others = copy.copy(manager)
+    others.handlers = [handler for handler in manager.handlers if not isinstance(handler, _Callbacks)]
+    runs = await wrapped.__func__(others, *args, **kwargs)
+    for run in runs:
+        run.handlers = manager.handlers
+        for handler in set(manager.handlers).difference(others.handlers):
+            handler.on_llm_start(None, None, **vars(run))
+    return runs
+
+
+langchain = Integration(
+    name="langchain",
+    distribution="langchain-core",
+    oldest="0.3.10",
+    newest_major=1,
+    surfaces="agents, graphs, chains, tools, retrievers; model calls of SDKs that are not instrumented themselves",
+    patches=(),
+    hooks=(Hook("langchain_core.callbacks.manager", "AsyncCallbackManager.on_llm_start", _on_llm_start),),
+)
+
+
+class LangChainInstrumentor(BaseInstrumentor):
+    """langchain and langgraph. It waits for them to be imported, and needs none to be installed."""
+
+    _patches: Patches | None = None
+    _handler: ContextVar[Any] | None = None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Nothing."""
+        return ()
+
+    def _instrument(self, **kwargs: Any) -> None:
+        tracer = trace.get_tracer("otel_llm.langchain", our_version(), kwargs.get("tracer_provider"))
+        self._patches = patches = Patches(langchain)
+        patches.apply()
+
+        def register(module: Any) -> None:
+            with guard:
+                if self._patches is patches:
+                    from langchain_core.callbacks.base import BaseCallbackHandler
+
+                    handler: Any = type("OtelLLMCallbackHandler", (_Callbacks, BaseCallbackHandler), {})(Frames(tracer))
+                    self._handler = ContextVar("otel_llm.langchain", default=handler)
+                    module.register_configure_hook(self._handler, inheritable=True)
+
+        wrapt.register_post_import_hook(register, "langchain_core.tracers.context")
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        if self._patches is not None:
+            self._patches.remove()
+            self._patches = None
+        context = sys.modules.get("langchain_core.tracers.context")
+        if context is not None:
+            hooks: list[Any] = context._configure_hooks
+            hooks[:] = [hook for hook in hooks if hook[0] is not self._handler]

@@ -1,0 +1,161 @@
+"""Web requests as interactions: their server span, where nobody else makes it, and their route, as soon as it is known.
+
+The route has to be on the span before the endpoint runs, because the model calls in there carry it. Where
+OpenTelemetry's instrumentation of a framework, or the framework itself, makes the span, that one is completed.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Collection
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # pyright: ignore[reportMissingTypeStubs]
+from opentelemetry.sdk.trace import Span
+from opentelemetry.trace import SpanKind
+
+from otel_llm.engine.patching import Patches
+from otel_llm.frameworks.server_span import SCOPE, in_interaction, live, serve_asgi, serve_wsgi
+from otel_llm.guard import guard
+from otel_llm.interaction import Interaction, current_interaction
+from otel_llm.spec import Hook, Integration
+from otel_llm_semconv import attributes as A
+
+_MOUNTED = "otel_llm.mounted"
+_TRACED = re.compile(r"opentelemetry\.instrumentation\.|\bOpenTelemetryMiddleware$")
+
+
+def _served() -> Interaction | None:
+    """The interaction of the web request that is being served, whoever made its span."""
+    it = current_interaction()
+    while it is not None and not (isinstance(it.root, Span) and it.root.kind is SpanKind.SERVER and it.is_open()):
+        it = it.parent
+    return it
+
+
+def _is_traced(app: Any) -> bool:
+    """Whether somebody else makes the span: around this app, or within it."""
+    with guard:
+        if type(app).__module__.startswith("django."):
+            layers = sys.modules["django.conf"].settings.MIDDLEWARE
+        else:
+            layers = [f"{layer.cls.__module__}.{layer.cls.__name__}" for layer in getattr(app, "user_middleware", ())]
+        flagged = getattr(app, "_is_instrumented_by_opentelemetry", False)
+        return flagged or _served() is not None or any(map(_TRACED.search, layers))
+    return True
+
+
+def _matched(route: str) -> None:
+    """The framework matched the current request to `route`."""
+    it = _served()
+    if it is None or not isinstance(it.root, Span):
+        return
+    span = it.root
+    ours = span.instrumentation_scope is not None and span.instrumentation_scope.name == SCOPE
+    if not ours:
+        route = str((span.attributes or {}).get(A.HTTP_ROUTE, route))
+    span.set_attribute(A.HTTP_ROUTE, route)
+    name = span.name if span.name.endswith(route) else f"{span.name.partition(' ')[0]} {route}"
+    if ours:
+        span.update_name(name)
+    otel_context.attach(in_interaction(it))
+    it.name = name
+    it.attributes = {**it.attributes, A.OTEL_LLM_INTERACTION_NAME: name}
+    span.set_attribute(A.OTEL_LLM_INTERACTION_NAME, name)
+
+
+def _asgi(wrapped: Any, app: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    scope = args[0] if args else kwargs.get("scope")
+    kind = scope["type"] if scope else None  # uvicorn asks for a TypeError of `app()`, to tell apps from factories
+    if kind == "lifespan":
+        return live(wrapped, *args, **kwargs)
+    if kind not in ("http", "websocket") or _is_traced(app):
+        return wrapped(*args, **kwargs)
+    return serve_asgi(wrapped, *args, **kwargs)
+
+
+def _wsgi(wrapped: Any, app: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return wrapped(*args, **kwargs) if _is_traced(app) else serve_wsgi(wrapped, *args, **kwargs)
+
+
+def _starlette_route(wrapped: Any, route: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    with guard:
+        scope = args[0]
+        # FastAPI knows better where a router was included.
+        included = scope.get("fastapi", {}).get("effective_route_context")
+        known = included if getattr(included, "original_route", None) is route else route
+        prefix = scope.get(_MOUNTED, scope.get("app_root_path", scope.get("root_path", "")))
+        _matched(prefix + known.path_format)
+        if not hasattr(route, "endpoint"):
+            scope[_MOUNTED] = prefix + route.path
+    return wrapped(*args, **kwargs)
+
+
+def _flask_route(wrapped: Any, app: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    with guard:
+        request = sys.modules["flask"].request
+        if request.url_rule is not None:
+            _matched(request.script_root + request.url_rule.rule)
+    return wrapped(*args, **kwargs)
+
+
+def _django_route(wrapped: Any, handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    match = wrapped(*args, **kwargs)
+    with guard:
+        _matched(f"/{match.route}")
+    return match
+
+
+def _framework(name: str, oldest: str, newest_major: int, *hooks: Hook) -> Integration:
+    return Integration(name, name, oldest, newest_major, "requests, their streams and websockets", (), hooks)
+
+
+WEB_FRAMEWORKS: tuple[Integration, ...] = (
+    _framework(
+        "starlette",
+        "0.27.0",
+        1,
+        Hook("starlette.applications", "Starlette.__call__", _asgi),
+        Hook("starlette.routing", "Route.handle", _starlette_route),
+        Hook("starlette.routing", "WebSocketRoute.handle", _starlette_route),
+        Hook("starlette.routing", "Mount.handle", _starlette_route),
+    ),
+    _framework("fastapi", "0.100.0", 0, Hook("fastapi.routing", "APIRoute.handle", _starlette_route)),
+    _framework(
+        "flask",
+        "2.2.5",
+        3,
+        Hook("flask.app", "Flask.wsgi_app", _wsgi),
+        Hook("flask.app", "Flask.full_dispatch_request", _flask_route),
+    ),
+    _framework(
+        "django",
+        "4.2.0",
+        5,
+        Hook("django.core.handlers.wsgi", "WSGIHandler.__call__", _wsgi),
+        Hook("django.core.handlers.asgi", "ASGIHandler.__call__", _asgi),
+        Hook("django.core.handlers.base", "BaseHandler.resolve_request", _django_route),
+    ),
+)
+"""Every web framework that is instrumented."""
+
+
+class WebInstrumentor(BaseInstrumentor):
+    """starlette (fastapi), flask and django. It waits for them to be imported, and needs none to be installed."""
+
+    _patches: tuple[Patches, ...] = ()
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Nothing."""
+        return ()
+
+    def _instrument(self, **kwargs: Any) -> None:
+        self._patches = tuple(map(Patches, WEB_FRAMEWORKS))
+        for patches in self._patches:
+            patches.apply()
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        for patches in self._patches:
+            patches.remove()

@@ -1,0 +1,105 @@
+"""What the tests of agent frameworks share: spans told as a tree, and money held against the provider's bill."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from examples.offline_provider import OfflineProvider
+from otel_llm_semconv import attributes as A
+
+_BUCKETS = {
+    "input": A.OTEL_LLM_USAGE_INPUT,
+    "cache_read": A.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS,
+    "cache_write_5m": A.OTEL_LLM_USAGE_CACHE_WRITE_5M,
+    "cache_write_1h": A.OTEL_LLM_USAGE_CACHE_WRITE_1H,
+    "cache_write_other": A.OTEL_LLM_USAGE_CACHE_WRITE_OTHER,
+    "output": A.OTEL_LLM_USAGE_OUTPUT,
+    "reasoning": A.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
+    "input_tokens": A.GEN_AI_USAGE_INPUT_TOKENS,
+    "output_tokens": A.GEN_AI_USAGE_OUTPUT_TOKENS,
+}
+
+
+def said(span: ReadableSpan, name: str) -> Any:
+    """One attribute of a span."""
+    return (span.attributes or {}).get(name)
+
+
+def id_of(span: ReadableSpan) -> int:
+    """Its id."""
+    return span.get_span_context().span_id  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def trace_of(span: ReadableSpan) -> int:
+    """The id of its trace."""
+    return span.get_span_context().trace_id  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def model_calls(spans: Iterable[ReadableSpan]) -> list[ReadableSpan]:
+    """The spans of model calls, in order."""
+    return sorted((s for s in spans if said(s, A.GEN_AI_PROVIDER_NAME)), key=lambda s: s.start_time or 0)
+
+
+def tree(spans: Sequence[ReadableSpan]) -> str:
+    """The spans as a story: one line each, `name KIND`, beneath its parent. What ran together is sorted."""
+    known = {id_of(span) for span in spans}
+
+    def together(span: ReadableSpan, earlier: list[ReadableSpan]) -> bool:
+        operation = said(span, A.GEN_AI_OPERATION_NAME)
+        overlaps = (span.start_time or 0) < max(other.end_time or 0 for other in earlier)
+        return overlaps or (operation is not None and operation == said(earlier[-1], A.GEN_AI_OPERATION_NAME))
+
+    def below(parent: int | None) -> list[ReadableSpan]:
+        found = [s for s in spans if (s.parent.span_id if s.parent and s.parent.span_id in known else None) == parent]
+        groups: list[list[ReadableSpan]] = []
+        for span in sorted(found, key=lambda span: span.start_time or 0):
+            if groups and together(span, groups[-1]):
+                groups[-1].append(span)
+            else:
+                groups.append([span])
+        return [span for group in groups for span in sorted(group, key=lambda span: span.name)]
+
+    def lines(parent: int | None, depth: int) -> list[str]:
+        return [
+            line
+            for span in below(parent)
+            for line in ("  " * depth + f"{span.name} {span.kind.name}", *lines(id_of(span), depth + 1))
+        ]
+
+    return "\n".join(lines(None, 0))
+
+
+def stories(spans: Sequence[ReadableSpan]) -> list[str]:
+    """The tree of each trace."""
+    traces = {trace_of(span) for span in spans}
+    return [tree([span for span in spans if trace_of(span) == one]) for one in sorted(traces)]
+
+
+def _counts(call: ReadableSpan, names: Iterable[str]) -> Iterable[int]:
+    return (said(call, name) or 0 for name in names)
+
+
+def held_against_bill(spans: Sequence[ReadableSpan], provider: OfflineProvider, *, layer: str = "sdk") -> None:
+    """Every call that the provider charged is there once, with its numbers, and nothing else has any."""
+    provider.settle()
+    calls, bill = model_calls(spans), provider.bill
+    assert {said(call, A.OTEL_LLM_LAYER) for call in calls} == {layer}
+    ours = [
+        (said(call, A.GEN_AI_RESPONSE_ID), said(call, A.OTEL_LLM_COST_NANO_USD), *_counts(call, _BUCKETS.values()))
+        for call in calls
+    ]
+    theirs = [
+        (entry.response_id, entry.cost_nano, *(getattr(entry.usage, bucket) for bucket in _BUCKETS)) for entry in bill
+    ]
+    if layer == "framework":
+        # LangChain drops the id of a streamed response.
+        ours, theirs = [(None, *rest) for _, *rest in ours], [(None, *rest) for _, *rest in theirs]
+    assert Counter(ours) == Counter(theirs)
+    for span in spans:
+        if span not in calls:
+            money = [name for name in span.attributes or {} if name.startswith("gen_ai.usage.")]
+            assert not money, f"{span.name} counts again: {money}"

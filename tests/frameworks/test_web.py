@@ -1,0 +1,583 @@
+"""Web requests as interactions, on real servers and real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import django
+import fastapi
+import flask
+import httpx
+import pytest
+import uvicorn
+from django.conf import settings
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpResponse, StreamingHttpResponse
+from django.urls import path
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind, StatusCode
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.opentelemetry import OpenTelemetryMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.websockets import WebSocket
+from websockets.sync.client import connect
+
+import otel_llm
+from otel_llm.frameworks import WebInstrumentor
+from otel_llm_semconv import attributes as A
+from tests.conftest import Spans
+
+pytestmark = pytest.mark.usefixtures("web", "no_fault")
+tracer = trace.get_tracer("app")
+
+
+@pytest.fixture
+def web(spans: Spans) -> Iterator[None]:
+    """Web frameworks are instrumented during the test."""
+    WebInstrumentor().instrument()
+    yield
+    WebInstrumentor().uninstrument()
+
+
+def work(name: str = "work") -> None:
+    """What an endpoint does: a span, as a model call would be."""
+    tracer.start_span(name).end()
+
+
+@contextlib.contextmanager
+def asgi(app: Any) -> Iterator[str]:
+    """Serve an ASGI app; afterwards every request of it is over."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.005)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+class Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def wsgi(app: Any) -> Iterator[str]:
+    """Serve a WSGI app; afterwards every request of it is over."""
+    with make_server("127.0.0.1", 0, app, handler_class=Quiet) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+http = httpx.Client(verify=False)  # without a CA bundle to load
+
+
+def attributes(span: ReadableSpan) -> Mapping[str, Any]:
+    return span.attributes or {}
+
+
+def servers(spans: list[ReadableSpan]) -> list[ReadableSpan]:
+    return [span for span in spans if span.kind is SpanKind.SERVER]
+
+
+def named(spans: list[ReadableSpan], name: str) -> list[Mapping[str, Any]]:
+    """Their attributes."""
+    return [attributes(span) for span in spans if span.name == name]
+
+
+# The same small app in every framework: chat, stream, fail.
+
+
+def starlette_app() -> Any:
+    async def chat(request: Request) -> JSONResponse:
+        work()
+        return JSONResponse({"id": request.path_params["id"]})
+
+    async def stream(request: Request) -> StreamingResponse:
+        return StreamingResponse(pieces())
+
+    async def fail(request: Request) -> None:
+        raise KeyError("secret prompt")
+
+    return Starlette(
+        routes=[
+            Route("/chat/{id:int}", chat, methods=["POST"]),
+            Route("/stream", stream),
+            Route("/fail", fail),
+        ]
+    )
+
+
+def fastapi_app() -> Any:
+    app = fastapi.FastAPI(telemetry={"tracing": False})
+    router = fastapi.APIRouter()
+
+    @router.post("/{id}")
+    def chat(id: int) -> dict[str, int]:  # noqa: A002 # pyright: ignore[reportUnusedFunction]
+        work()
+        return {"id": id}
+
+    @app.get("/stream")
+    def stream() -> StreamingResponse:  # pyright: ignore[reportUnusedFunction]
+        return StreamingResponse(pieces())
+
+    @app.get("/fail")
+    def fail() -> None:  # pyright: ignore[reportUnusedFunction]
+        raise KeyError("secret prompt")
+
+    app.include_router(router, prefix="/chat")
+    return app
+
+
+def flask_app() -> Any:
+    app = flask.Flask("app")
+
+    @app.post("/chat/<int:id>")
+    def chat(id: int) -> dict[str, int]:  # noqa: A002 # pyright: ignore[reportUnusedFunction]
+        work()
+        return {"id": id}
+
+    @app.get("/stream")
+    def stream() -> flask.Response:  # pyright: ignore[reportUnusedFunction]
+        return flask.Response(pieces())
+
+    @app.get("/fail")
+    def fail() -> None:  # pyright: ignore[reportUnusedFunction]
+        raise KeyError("secret prompt")
+
+    return app
+
+
+def django_chat(request: Any, id: int) -> HttpResponse:  # noqa: A002 - the name in the route
+    work()
+    return HttpResponse(f'{{"id":{id}}}')
+
+
+def django_stream(request: Any) -> StreamingHttpResponse:
+    return StreamingHttpResponse(
+        apieces() if isinstance(request.scope if hasattr(request, "scope") else None, dict) else pieces()
+    )
+
+
+def django_fail(request: Any) -> None:
+    raise KeyError("secret prompt")
+
+
+urlpatterns = [path("chat/<int:id>", django_chat), path("stream", django_stream), path("fail", django_fail)]
+
+
+def django_handler(kind: type[Any]) -> Callable[[], Any]:
+    def app() -> Any:
+        if not settings.configured:
+            settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], LOGGING_CONFIG=None, MIDDLEWARE=[])
+            django.setup()
+        return kind()
+
+    return app
+
+
+go_on = threading.Event()
+
+
+def pieces() -> Iterator[bytes]:
+    work("first")
+    yield b"one "
+    assert go_on.wait(10)
+    work("second")
+    yield b"two"
+    work("third")
+
+
+async def apieces() -> AsyncIterator[bytes]:
+    work("first")
+    yield b"one "
+    assert await asyncio.to_thread(go_on.wait, 10)
+    work("second")
+    yield b"two"
+    work("third")
+
+
+APPS = pytest.mark.parametrize(
+    ("serve", "build", "route"),
+    [
+        pytest.param(asgi, starlette_app, "/chat/{id}", id="starlette"),
+        pytest.param(asgi, fastapi_app, "/chat/{id}", id="fastapi"),
+        pytest.param(wsgi, flask_app, "/chat/<int:id>", id="flask"),
+        pytest.param(wsgi, django_handler(WSGIHandler), "/chat/<int:id>", id="django-wsgi"),
+        pytest.param(asgi, django_handler(ASGIHandler), "/chat/<int:id>", id="django-asgi"),
+    ],
+)
+
+
+@APPS
+def test_a_request_is_an_interaction(serve: Any, build: Any, route: str, spans: Spans) -> None:
+    with serve(build()) as url:
+        answers = [http.post(f"{url}/chat/{number}") for number in (1, 2)]
+    assert [answer.json() for answer in answers] == [{"id": 1}, {"id": 2}]
+    seen = spans()
+    first, second = servers(seen)
+    assert first.name == second.name == f"POST {route}"
+    assert first.parent is second.parent is None
+    assert first.status.status_code is StatusCode.UNSET
+    expected = {
+        A.HTTP_REQUEST_METHOD: "POST",
+        A.HTTP_ROUTE: route,
+        A.HTTP_RESPONSE_STATUS_CODE: 200,
+        A.URL_PATH: "/chat/1",
+        A.URL_SCHEME: "http",
+        A.SERVER_ADDRESS: "127.0.0.1",
+        A.SERVER_PORT: int(url.rpartition(":")[2]),
+    }
+    assert expected.items() <= dict(attributes(first)).items()
+    ids = [attributes(server)[A.OTEL_LLM_INTERACTION_ID] for server in (first, second)]
+    assert len(set(ids)) == 2
+    children = named(seen, "work")
+    assert [child[A.OTEL_LLM_INTERACTION_ID] for child in children] == ids
+    for child in children:
+        assert child[A.OTEL_LLM_ENDPOINT] == route
+        assert child[A.OTEL_LLM_INTERACTION_NAME] == f"POST {route}"
+    assert otel_context.get_current() == {}
+
+
+@APPS
+def test_a_stream_stays_in_its_interaction_until_its_last_byte(
+    serve: Any, build: Any, route: str, spans: Spans
+) -> None:
+    go_on.clear()
+    with serve(build()) as url, http.stream("GET", f"{url}/stream") as answer:
+        chunks = answer.iter_raw()
+        assert next(chunks) == b"one "
+        assert not servers(spans())
+        go_on.set()
+        assert list(chunks) == [b"two"]
+    seen = spans()
+    [server] = servers(seen)
+    for name in ("first", "second", "third"):
+        [child] = named(seen, name)
+        assert child[A.OTEL_LLM_INTERACTION_ID] == attributes(server)[A.OTEL_LLM_INTERACTION_ID]
+        assert child[A.OTEL_LLM_ENDPOINT] == "/stream"
+
+
+@APPS
+def test_a_failure_is_one(serve: Any, build: Any, route: str, spans: Spans) -> None:
+    with serve(build()) as url:
+        missing = http.get(f"{url}/nowhere")
+        answer = http.get(f"{url}/fail")
+    WebInstrumentor().uninstrument()
+    with serve(build()) as url:
+        untouched = http.get(f"{url}/fail")
+    WebInstrumentor().instrument()
+    assert (answer.status_code, answer.content) == (untouched.status_code, untouched.content)
+    assert missing.status_code == 404
+    lost, failed = servers(spans())
+    assert failed.status.status_code is StatusCode.ERROR
+    assert attributes(failed)[A.HTTP_RESPONSE_STATUS_CODE] == 500
+    # Flask and Django answer when the exception is over; what it was is in their log.
+    assert attributes(failed)[A.ERROR_TYPE] == ("KeyError" if build in (starlette_app, fastapi_app) else "500")
+    assert "secret" not in failed.to_json()
+    assert lost.name == "GET"
+    assert lost.status.status_code is StatusCode.UNSET
+    assert A.HTTP_ROUTE not in attributes(lost)
+
+
+@APPS
+def test_the_caller_of_the_request_is_its_parent(serve: Any, build: Any, route: str, spans: Spans) -> None:
+    trace_id, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    with serve(build()) as url:
+        http.post(f"{url}/chat/1", headers={"traceparent": f"00-{trace_id}-{parent}-01"})
+        http.request("BREW", f"{url}/chat/1")
+    called, odd = servers(spans())
+    assert called.parent is not None
+    assert (f"{called.parent.trace_id:032x}", f"{called.parent.span_id:016x}") == (trace_id, parent)
+    assert odd.parent is None
+    assert odd.name.split()[0] == "HTTP"
+    assert attributes(odd)[A.HTTP_REQUEST_METHOD] == "_OTHER"
+
+
+def test_nothing_leaks_into_the_next_request_of_the_connection(spans: Spans) -> None:
+    """Uvicorn runs what follows a large body in the context of the request that read it (CPython 141158)."""
+    seen: list[bool] = []
+
+    async def upload(request: Request) -> PlainTextResponse:
+        seen.append(trace.get_current_span().is_recording())
+        await request.body()
+        with otel_llm.interaction("upload", user_id=request.headers["user"]):
+            work()
+        return PlainTextResponse("ok")
+
+    with asgi(Starlette(routes=[Route("/", upload, methods=["POST"])])) as url:
+        for user in "abc":
+            assert http.post(url, content=b"x" * 1_000_000, headers={"user": user}).text == "ok"
+    assert seen == [True] * 3
+    assert [server.parent for server in servers(spans())] == [None] * 3
+    assert len({server.context.trace_id for server in servers(spans()) if server.context}) == 3
+    assert [child[A.USER_ID] for child in named(spans(), "work")] == ["a", "b", "c"]
+    assert all(A.USER_ID not in attributes(server) for server in servers(spans()))
+
+
+def test_a_background_task_belongs_to_the_interaction_that_is_over(spans: Spans) -> None:
+    done = threading.Event()
+    ended: list[int] = []
+
+    def later() -> None:
+        ended.append(len(servers(spans())))
+        work("later")
+        done.set()
+
+    async def answer(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("ok", background=BackgroundTask(later))
+
+    with asgi(Starlette(routes=[Route("/", answer)])) as url:
+        http.get(url)
+        assert done.wait(10)
+    assert ended == [1]
+    [server] = servers(spans())
+    [child] = named(spans(), "later")
+    assert child[A.OTEL_LLM_INTERACTION_ID] == attributes(server)[A.OTEL_LLM_INTERACTION_ID]
+    assert child[A.OTEL_LLM_ENDPOINT] == "/"
+
+
+def test_a_client_that_hangs_up_is_no_failure(spans: Spans) -> None:
+    closed = threading.Event()
+
+    async def forever() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x"
+                await asyncio.sleep(0.01)
+        finally:
+            closed.set()
+
+    async def stream(request: Request) -> StreamingResponse:
+        return StreamingResponse(forever())
+
+    with asgi(Starlette(routes=[Route("/", stream)])) as url:
+        with http.stream("GET", url) as answer:
+            next(answer.iter_raw())
+        assert closed.wait(10)
+    [server] = servers(spans())
+    assert server.status.status_code is StatusCode.UNSET
+
+
+async def in_a_span(request: Request, call_next: Any) -> Any:
+    with tracer.start_as_current_span("middleware"):
+        return await call_next(request)
+
+
+def test_a_mounted_app_makes_no_span_of_its_own(spans: Spans) -> None:
+    inner = starlette_app()
+    inner.add_middleware(BaseHTTPMiddleware, dispatch=in_a_span)
+    outer = Starlette(routes=[Mount("/{tenant}", app=inner)])
+    outer.add_middleware(BaseHTTPMiddleware, dispatch=in_a_span)
+    with asgi(outer) as url:
+        assert http.post(f"{url}/acme/chat/1").json() == {"id": 1}
+    [server] = servers(spans())
+    assert server.name == "POST /{tenant}/chat/{id}"
+    [child] = named(spans(), "work")
+    assert child[A.OTEL_LLM_INTERACTION_NAME] == "POST /{tenant}/chat/{id}"
+
+
+def test_a_websocket_is_one_interaction(spans: Spans) -> None:
+    async def talk(socket: WebSocket) -> None:
+        await socket.accept()
+        while True:
+            work()
+            await socket.send_text(await socket.receive_text())
+
+    app = Starlette(routes=[WebSocketRoute("/talk/{id}", talk)])
+    with asgi(app) as url, connect(url.replace("http", "ws") + "/talk/1") as socket:
+        for word in ("hello", "again"):
+            socket.send(word)
+            assert socket.recv() == word
+        assert not servers(spans())
+    [server] = servers(spans())
+    assert server.name == "GET /talk/{id}"
+    assert attributes(server)[A.URL_SCHEME] == "ws"
+    assert server.status.status_code is StatusCode.UNSET
+    children = named(spans(), "work")
+    assert len(children) == 3
+    assert {child[A.OTEL_LLM_INTERACTION_ID] for child in children} == {attributes(server)[A.OTEL_LLM_INTERACTION_ID]}
+
+
+class ServerSpan:
+    """An instrumentation of somebody else, around an ASGI app."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        with tracer.start_as_current_span("POST", context=otel_context.Context(), kind=SpanKind.SERVER):
+            await self.app(scope, receive, send)
+
+
+def native_fastapi() -> Any:
+    app = fastapi.FastAPI()
+    router = fastapi.APIRouter()
+
+    @router.post("/{id}")
+    async def chat(id: int) -> dict[str, int]:  # noqa: A002 # pyright: ignore[reportUnusedFunction]
+        work()
+        return {"id": id}
+
+    app.include_router(router, prefix="/chat")
+    return app
+
+
+def starlette_with_middleware() -> Any:
+    app = starlette_app()
+    app.add_middleware(OpenTelemetryMiddleware)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("build", "scope"),
+    [
+        pytest.param(native_fastapi, "fastapi", id="fastapi itself"),
+        pytest.param(starlette_with_middleware, "starlette", id="a middleware within"),
+        pytest.param(lambda: ServerSpan(starlette_app()), "app", id="a middleware around"),
+    ],
+)
+def test_a_span_that_somebody_else_makes_is_completed(build: Any, scope: str, spans: Spans) -> None:
+    with asgi(build()) as url:
+        assert http.post(f"{url}/chat/1").json() == {"id": 1}
+    [server] = servers(spans())
+    assert server.instrumentation_scope
+    assert server.instrumentation_scope.name == scope
+    [child] = named(spans(), "work")
+    assert child[A.OTEL_LLM_ENDPOINT] == "/chat/{id}"
+    assert child[A.OTEL_LLM_INTERACTION_NAME] == "POST /chat/{id}"
+    assert attributes(server)[A.HTTP_ROUTE] == "/chat/{id}"
+
+
+@pytest.mark.parametrize("build", [starlette_app, flask_app])
+def test_an_app_that_is_flagged_as_instrumented_is_left_alone(build: Any, spans: Spans) -> None:
+    app = build()
+    app._is_instrumented_by_opentelemetry = True
+    with (asgi if isinstance(app, Starlette) else wsgi)(app) as url:
+        assert http.post(f"{url}/chat/1").json() == {"id": 1}
+    assert not servers(spans())
+
+
+class Body:
+    """A WSGI body with everything that servers look at."""
+
+    def __init__(self, steps: list[bytes | Exception]) -> None:
+        self.steps = steps
+        self.closed = 0
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for step in self.steps:
+            if isinstance(step, Exception):
+                raise step
+            yield step
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def respond(body: Any, spans: Spans) -> Any:
+    app = flask.Flask("app")
+    app.wsgi_app.__wrapped__  # it is instrumented  # noqa: B018
+
+    def answer(*args: Any) -> Any:
+        args[1]("200 OK", [])
+        return body
+
+    app.full_dispatch_request = lambda *_: answer  # pyright: ignore[reportAttributeAccessIssue]
+    environ: dict[str, Any] = {"REQUEST_METHOD": "GET", "wsgi.url_scheme": "http", "PATH_INFO": "/"}
+    environ |= {"SERVER_NAME": "x", "SERVER_PORT": "1", "wsgi.input": None, "wsgi.errors": None}
+    return app(environ, lambda *_: None)  # pyright: ignore[reportUnknownLambdaType]
+
+
+def test_a_wsgi_body_is_what_the_app_returned(spans: Spans) -> None:
+    body = Body([b"a", b"b"])
+    seen = respond(body, spans)
+    assert isinstance(seen, Body)
+    assert len(seen) == 2
+    assert list(seen) == [b"a", b"b"]
+    assert body.closed == 0
+    seen.close()
+    assert body.closed == 1
+    [server] = servers(spans())
+    assert attributes(server)[A.HTTP_RESPONSE_STATUS_CODE] == 200
+
+
+def test_a_wsgi_body_that_is_never_read_ends_its_request_when_it_is_closed(spans: Spans) -> None:
+    seen = respond([b"a"], spans)
+    assert not servers(spans())
+    seen.close()
+    assert len(servers(spans())) == 1
+
+
+def test_a_wsgi_body_that_fails_raises_its_own_exception(spans: Spans) -> None:
+    error = OSError("gone")
+    seen = respond(Body([b"a", error]), spans)
+    chunks = iter(seen)
+    assert next(chunks) == b"a"
+    with pytest.raises(OSError, match="gone") as raised:
+        next(chunks)
+    assert raised.value is error
+    [server] = servers(spans())
+    assert server.status.status_code is StatusCode.ERROR
+    assert attributes(server)[A.ERROR_TYPE] == "OSError"
+
+
+def test_a_generator_finds_its_own_context_again(spans: Spans) -> None:
+    def body() -> Iterator[bytes]:
+        with tracer.start_as_current_span("outer"):
+            yield b"a"
+            work()
+            yield b"b"
+
+    seen = respond(body(), spans)
+    assert list(seen) == [b"a", b"b"]
+    seen.close()
+    [outer] = [span for span in spans() if span.name == "outer"]
+    [child] = [span for span in spans() if span.name == "work"]
+    assert outer.context
+    assert child.parent
+    assert child.parent.span_id == outer.context.span_id
+    assert otel_context.get_current() == {}
+
+
+def test_frameworks_are_as_they_were_afterwards() -> None:
+    WebInstrumentor().uninstrument()
+    wrapped = [Starlette.__call__, Route.handle, flask.Flask.wsgi_app, WSGIHandler.__call__]
+    assert not [method for method in wrapped if hasattr(method, "__wrapped__")]
+    WebInstrumentor().instrument()
+
+
+def test_no_framework_is_imported_for_it() -> None:
+    program = (
+        "import otel_llm, otel_llm.frameworks, sys; otel_llm.frameworks.WebInstrumentor().instrument(); "
+        "print([name for name in ('starlette', 'fastapi', 'flask', 'django', 'uvicorn') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
