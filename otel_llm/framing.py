@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,11 +35,12 @@ class Framing(Protocol):
 
 
 class ServerSentEvents:
-    """Events end with an empty line. Where some may be hidden, the caller gets whole events only."""
+    """Events end with an empty line. Where some may be hidden, the caller gets whole events only, without `mark`."""
 
-    def __init__(self, take: Take, *, hides: bool) -> None:
+    def __init__(self, take: Take, *, hides: bool, mark: re.Pattern[bytes] | None = None) -> None:
         self._take = take
         self._hides = hides
+        self._mark = mark
         self._tail = b""
 
     def feed(self, data: bytes) -> bytes:
@@ -46,22 +48,22 @@ class ServerSentEvents:
         whole = self._tail + data if self._tail else data
         end = b"\r\n\r\n" if b"\r\n" in whole else b"\n\n"
         *events, self._tail = whole.split(end)
-        given: list[bytes] = []
-        for event in events:
-            hidden = False
-            with guard:
-                hidden = self._take(event)
-            if self._hides and not hidden:
-                given.append(event + end)
-        return b"".join(given) if self._hides else data
+        given = b"".join(self._given(event, end) for event in events)
+        return given if self._hides else data
 
     def rest(self) -> bytes:
         """The last event may come without its empty line."""
         tail, self._tail = self._tail, b""
-        if tail.strip():
-            with guard:
-                self._take(tail)
-        return tail if self._hides else b""
+        given = self._given(tail, b"") if tail.strip() else tail
+        return given if self._hides else b""
+
+    def _given(self, event: bytes, end: bytes) -> bytes:
+        hidden = False
+        with guard:
+            hidden = self._take(event)
+        if hidden or not self._hides:
+            return b""
+        return (self._mark.sub(b"", event) if self._mark else event) + end
 
 
 def payload(event: bytes) -> bytes:

@@ -45,7 +45,7 @@ def tap(response: Any, recording: Recording, dialect: Dialect) -> None:
     hides = kind == SERVER_SENT_EVENTS and recording.asked is not None
     framing: Framing
     if kind == SERVER_SENT_EVENTS:
-        framing = ServerSentEvents(reader.event, hides=hides)
+        framing = ServerSentEvents(reader.event, hides=hides, mark=dialect.usage_mark)
     elif kind == AMAZON_EVENTS:
         framing = AmazonEvents(reader.event)
     else:

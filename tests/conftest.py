@@ -1,0 +1,117 @@
+"""What the tests share: a home of their own, recorded spans, instrumented SDKs and a provider to call."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from otel_llm_semconv import attributes as A
+
+from examples.offline_provider import OfflineProvider
+from otel_llm import distro, guard, late
+from otel_llm.engine import recording
+from otel_llm.integrations import AnthropicInstrumentor, GroqInstrumentor, OpenAIInstrumentor, SDKInstrumentor
+
+SETTINGS = ("OTEL_", "OPENAI_", "ANTHROPIC_", "GROQ_", "AZURE_", "AWS_", "GOOGLE_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+"""What would let the machine that runs the tests decide their outcome."""
+
+Spans = Callable[[], list[ReadableSpan]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """No test touches the user's own data."""
+    for name in [name for name in os.environ if name.upper().startswith(SETTINGS)]:
+        del os.environ[name]
+    home = tmp_path_factory.mktemp("otel-llm")
+    os.environ["OTEL_LLM_HOME"] = str(home)
+    return home
+
+
+@pytest.fixture(scope="session")
+def recorder(home: Path) -> InMemorySpanExporter:
+    """The global tracer provider as the distribution sets it up, with memory in place of the ledger."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distro, "entry_points", lambda group: ())  # pyright: ignore[reportUnknownLambdaType]
+        distro.attach(provider)
+    trace.set_tracer_provider(provider)
+    gc.collect()
+    gc.freeze()  # the SDKs are large: collecting what a test leaves behind need not go through them each time
+    return exporter
+
+
+@pytest.fixture
+def spans(recorder: InMemorySpanExporter, caplog: pytest.LogCaptureFixture) -> Iterator[Spans]:
+    """The spans that have ended since the test began. Afterwards: nothing was left open or logged as broken."""
+
+    def ended() -> list[ReadableSpan]:
+        assert late.drain()
+        return list(recorder.get_finished_spans())
+
+    assert late.drain()
+    recorder.clear()
+    guard._seen.clear()  # pyright: ignore[reportPrivateUsage]
+    recording._refuses_usage.clear()  # pyright: ignore[reportPrivateUsage]
+    with caplog.at_level(logging.WARNING):
+        yield ended
+        assert late.drain()
+    detached = [record for record in caplog.records if "detach context" in record.getMessage()]
+    assert not detached, detached[0].getMessage()
+
+
+@pytest.fixture
+def calls(spans: Spans) -> Spans:
+    """The spans of model calls that have ended since the test began."""
+    return lambda: [span for span in spans() if A.GEN_AI_PROVIDER_NAME in (span.attributes or {})]
+
+
+@pytest.fixture
+def no_fault(spans: Spans, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Afterwards: the guard had nothing to catch."""
+    yield
+    spans()
+    caught = [record.getMessage() for record in caplog.records if record.name == guard.logger.name]
+    assert not caught
+
+
+@pytest.fixture(scope="session")
+def instrumentors(recorder: InMemorySpanExporter) -> list[SDKInstrumentor]:
+    """The instrumentors of all SDKs, none of them at work."""
+    return [OpenAIInstrumentor(), AnthropicInstrumentor(), GroqInstrumentor()]
+
+
+@pytest.fixture
+def instrumented(instrumentors: list[SDKInstrumentor]) -> Iterator[None]:
+    """Every SDK is instrumented during the test."""
+    for instrumentor in instrumentors:
+        instrumentor.instrument()
+    yield
+    for instrumentor in instrumentors:
+        instrumentor.uninstrument()
+
+
+@pytest.fixture(scope="session")
+def running_provider() -> Iterator[OfflineProvider]:
+    """One provider for all tests."""
+    with OfflineProvider() as provider:
+        yield provider
+
+
+@pytest.fixture
+def provider(running_provider: OfflineProvider) -> Iterator[OfflineProvider]:
+    """The provider, with an empty bill."""
+    running_provider.settle()
+    running_provider.clear()
+    yield running_provider
+    running_provider.settle()
