@@ -352,9 +352,7 @@ class InteractionProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Find the span's interaction, or begin one with it, and stamp it."""
         with guard:
-            it = _inherited(span, parent_context)
-            if it is None:
-                it = Interaction(format(span.get_span_context().trace_id, "032x"), span.name)
+            it = _interaction_for(span, parent_context)
             setattr(span, _SLOT, it)
             attributes = it.attributes
             if it.root is None:
@@ -366,7 +364,7 @@ class InteractionProcessor(SpanProcessor):
             span.set_attributes(attributes)
 
 
-def _inherited(span: Span, context: Context | None) -> Interaction | None:
+def _interaction_for(span: Span, context: Context | None) -> Interaction:
     named = otel_context.get_value(_INTERACTION, context)
     if isinstance(named, Interaction) and named.root is None:
         return named  # the root span of an interaction that is being opened
@@ -374,9 +372,12 @@ def _inherited(span: Span, context: Context | None) -> Interaction | None:
     found = getattr(parent, _SLOT, None)
     if not isinstance(found, Interaction):
         found = named if isinstance(named, Interaction) and not parent.get_span_context().is_remote else None
-    if span.kind in _ENTRY_KINDS and (found is None or not found.is_open()):
+    if found is None:
+        # Every process that takes part in the trace comes to the same id.
+        return Interaction(format(span.get_span_context().trace_id, "032x"), span.name)
+    if span.kind in _ENTRY_KINDS and not found.is_open():
         # A server may run the next request in the context of one that ended: nothing of that may leak.
-        return None
+        return Interaction(uuid.uuid4().hex, span.name)
     return found
 
 

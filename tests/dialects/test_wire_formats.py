@@ -1,0 +1,277 @@
+"""Dialects are pure functions on plain bodies: what they read, bucket by bucket, and what they make of odd ones."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from otel_llm.call import Call, Usage
+from otel_llm.dialects.anthropic_messages import messages
+from otel_llm.dialects.openai_chat import chat, completions, embeddings
+from otel_llm.dialects.openai_responses import responses
+from otel_llm.spec import Dialect
+
+
+def read(dialect: Dialect, body: Any) -> Call:
+    call = Call(dialect.operation, "somebody")
+    dialect.response(call, body)
+    return call
+
+
+def usage_of(dialect: Dialect, usage: dict[str, Any]) -> Usage:
+    found = read(dialect, {"usage": usage}).usage
+    assert found is not None
+    return found
+
+
+def folded(dialect: Dialect, *events: Any) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    assert dialect.fold is not None
+    for event in events:
+        dialect.fold(body, event)
+    return body
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_buckets_add_up_to_the_providers_totals(seed: int) -> None:
+    dice = random.Random(seed)
+    read_, written, audio, uncached = (dice.randrange(5000) for _ in range(4))
+    visible, reasoning, spoken = (dice.randrange(2000) for _ in range(3))
+    prompt, completion = read_ + written + audio + uncached, visible + reasoning + spoken
+    usage = usage_of(
+        chat,
+        {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {"cached_tokens": read_, "cache_write_tokens": written, "audio_tokens": audio},
+            "completion_tokens_details": {"reasoning_tokens": reasoning, "audio_tokens": spoken},
+        },
+    )
+    assert (usage.input_tokens, usage.output_tokens, usage.inconsistent) == (prompt, completion, None)
+    assert (usage.input, usage.cache_read, usage.cache_write, usage.input_audio) == (uncached, read_, written, audio)
+    assert (usage.output, usage.reasoning, usage.output_audio) == (visible, reasoning, spoken)
+
+    usage = usage_of(
+        responses,
+        {
+            "input_tokens": read_ + uncached,
+            "input_tokens_details": {"cached_tokens": read_},
+            "output_tokens": visible + reasoning,
+            "output_tokens_details": {"reasoning_tokens": reasoning},
+            "total_tokens": read_ + uncached + visible + reasoning,
+        },
+    )
+    assert (usage.input_tokens, usage.output_tokens) == (read_ + uncached, visible + reasoning)
+    assert usage.inconsistent is None
+
+    short, long = dice.randrange(300), dice.randrange(300)
+    usage = usage_of(
+        messages,
+        {
+            "input_tokens": uncached,
+            "cache_read_input_tokens": read_,
+            "cache_creation_input_tokens": short + long,
+            "cache_creation": {"ephemeral_5m_input_tokens": short, "ephemeral_1h_input_tokens": long},
+            "output_tokens": visible + reasoning,
+            "output_tokens_details": {"thinking_tokens": reasoning},
+        },
+    )
+    assert usage.input_tokens == uncached + read_ + short + long
+    assert (usage.cache_write_5m, usage.cache_write_1h, usage.cache_write_other) == (short, long, None)
+    assert (usage.output, usage.reasoning) == (visible, reasoning)
+
+
+def test_reasoning_on_top_is_told_by_the_total() -> None:
+    # xAI, as published: 10120 + 1499 + 2809 = 14428.
+    usage = usage_of(
+        chat,
+        {
+            "prompt_tokens": 10120,
+            "completion_tokens": 1499,
+            "total_tokens": 14428,
+            "completion_tokens_details": {"reasoning_tokens": 2809},
+        },
+    )
+    assert (usage.output, usage.reasoning, usage.output_tokens) == (1499, 2809, 4308)
+
+
+def test_hidden_reasoning_is_what_the_total_has_more() -> None:
+    # Gemini behind an OpenAI-compatible proxy: 20 + 198, total 623.
+    usage = usage_of(chat, {"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 623})
+    assert (usage.output, usage.reasoning) == (198, 405)
+
+
+def test_a_total_that_fits_nothing_is_flagged() -> None:
+    usage = usage_of(
+        chat,
+        {
+            "prompt_tokens": 10,
+            "completion_tokens": 10,
+            "total_tokens": 15,
+            "completion_tokens_details": {"reasoning_tokens": 4},
+        },
+    )
+    assert usage.inconsistent == "total 15 is not prompt 10 + completion 10"
+    cached = usage_of(chat, {"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 12}})
+    assert (cached.input, cached.inconsistent) == (0, "parts exceed their total 10 by 2")
+
+
+def test_deepseek_has_names_of_its_own() -> None:
+    usage = usage_of(
+        chat,
+        {
+            "prompt_tokens": 100,
+            "prompt_cache_hit_tokens": 60,
+            "prompt_cache_miss_tokens": 40,
+            "completion_tokens": 5,
+            "total_tokens": 105,
+        },
+    )
+    assert (usage.input, usage.cache_read, usage.output) == (40, 60, 5)
+
+
+def test_unknown_is_none_and_zero_is_zero() -> None:
+    usage = usage_of(chat, {"prompt_tokens": 7, "completion_tokens": 0, "total_tokens": 7})
+    assert (usage.input, usage.cache_read, usage.output, usage.reasoning) == (7, None, 0, None)
+    assert read(chat, {"usage": {}}).usage is None
+    assert read(chat, {"usage": None}).usage is None
+    assert read(embeddings, {"usage": {"prompt_tokens": 8, "total_tokens": 8}}).usage == Usage(input=8)
+
+
+def test_a_cost_in_the_response_is_kept() -> None:
+    body = {"usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2, "cost": 0.00014}}
+    assert read(chat, body).reported_cost_usd == "0.00014"
+    body["usage"]["cost"] = {"total_cost": 0.006}  # pyright: ignore[reportArgumentType]
+    assert read(chat, body).reported_cost_usd == "0.006"
+
+
+def test_finish_reasons_are_the_conventions() -> None:
+    body = {"choices": [{"finish_reason": "tool_calls"}, {"finish_reason": "length"}, {"finish_reason": None}]}
+    assert read(chat, body).finish_reasons == ["tool_call", "length", "error"]
+    assert read(messages, {"stop_reason": "end_turn"}).finish_reasons == ["stop"]
+    assert read(messages, {"stop_reason": "refusal"}).finish_reasons == ["content_filter"]
+    called = {"status": "completed", "output": [{"type": "function_call"}]}
+    assert read(responses, called).finish_reasons == ["tool_call"]
+    short = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+    assert read(responses, short).finish_reasons == ["length"]
+
+
+def test_a_chat_stream_is_folded_into_a_response() -> None:
+    body = folded(
+        chat,
+        {"id": "c-1", "model": "m", "choices": [{"index": 1, "delta": {"content": "b"}}]},
+        {"id": "c-1", "choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}], "usage": None},
+        {"id": "c-1", "choices": [{"index": 1, "delta": {}, "finish_reason": "length"}]},
+        {"id": "c-1", "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}},
+    )
+    call = read(chat, body)
+    assert (call.response_id, call.response_model, call.finish_reasons) == ("c-1", "m", ["stop", "length"])
+    assert call.usage == Usage(input=3, output=2)
+
+
+def test_groq_says_its_usage_twice_and_it_counts_once() -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    call = read(chat, folded(chat, {"id": "g", "choices": [], "x_groq": {"usage": usage}, "usage": usage}))
+    assert call.usage == Usage(input=3, output=2)
+    assert read(chat, folded(chat, {"id": "g", "x_groq": {"usage": usage}})).usage == Usage(input=3, output=2)
+
+
+def test_an_anthropic_delta_is_cumulative_and_the_first_output_a_placeholder() -> None:
+    start = {
+        "type": "message_start",
+        "message": {
+            "id": "msg",
+            "model": "claude",
+            "usage": {
+                "input_tokens": 10,
+                "cache_read_input_tokens": 100,
+                "output_tokens": 1,
+                "service_tier": "standard",
+            },
+        },
+    }
+    call = read(messages, folded(messages, start))
+    assert call.usage == Usage(input=10, cache_read=100, output=None)
+    whole = folded(
+        messages,
+        start,
+        {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 20, "cache_read_input_tokens": None}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 35}},
+        {"type": "message_stop"},
+    )
+    call = read(messages, whole)
+    assert call.usage == Usage(input=10, cache_read=100, output=35)
+    assert (call.service_tier, whole["over"]) == ("standard", True)
+
+
+def test_iterations_are_priced_each_at_its_own_model() -> None:
+    call = Call("chat", "anthropic", "claude-opus")
+    messages.response(
+        call,
+        {
+            "model": "claude-opus",
+            "usage": {
+                "input_tokens": 100,
+                "output_tokens": 10,
+                "server_tool_use": {"web_search_requests": 2},
+                "iterations": [
+                    {"type": "compaction", "input_tokens": 5000, "output_tokens": 200},
+                    {"type": "advisor_message", "model": "claude-haiku", "input_tokens": 30, "output_tokens": 3},
+                    {"type": "message", "input_tokens": 100, "output_tokens": 10},
+                ],
+            },
+        },
+    )
+    assert [(part.model, part.usage and part.usage.input) for part in call.parts] == [
+        ("claude-opus", 5000),
+        ("claude-haiku", 30),
+        ("claude-opus", 100),
+    ]
+    assert call.usage is not None
+    assert (call.usage.input, call.usage.output, call.usage.requests) == (5130, 213, {"web_search": 2})
+
+
+def test_built_in_tools_are_counted_by_their_calls() -> None:
+    body = {
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+        "output": [{"type": "web_search_call"}, {"type": "message"}, {"type": "web_search_call"}, None],
+    }
+    call = read(responses, body)
+    assert call.usage is not None
+    assert call.usage.requests == {"web_search": 2}
+
+
+ODD: list[dict[str, Any]] = [
+    {},
+    {"usage": "many", "choices": "none", "output": 3, "id": 7, "model": None},
+    {"usage": {"prompt_tokens": "12", "input_tokens": "12", "completion_tokens": "3", "output_tokens": "3"}},
+    {"usage": {"prompt_tokens": -1, "input_tokens": True, "completion_tokens": 1.5, "output_tokens": []}},
+    {"choices": None, "output": None, "content": None},
+    {"choices": [None, {}, {"finish_reason": 3}], "output": [None, {}, {"type": 3}]},
+    {"usage": {"prompt_tokens_details": None, "iterations": [None, {}], "cache_creation": []}},
+]
+
+
+@pytest.mark.parametrize("dialect", [chat, completions, embeddings, responses, messages], ids=lambda d: d.name)
+@pytest.mark.parametrize("body", ODD)
+def test_odd_bodies_are_read_as_far_as_they_go(dialect: Dialect, body: dict[str, Any]) -> None:
+    call = read(dialect, body)
+    tokens = call.usage.input_tokens if call.usage else None
+    assert tokens in (None, 12)
+
+
+@pytest.mark.parametrize("dialect", [chat, responses, messages], ids=lambda d: d.name)
+def test_requests_are_read_and_nothing_is_made_up(dialect: Dialect) -> None:
+    call = Call(dialect.operation, "somebody")
+    dialect.request(call, {"model": "m", "temperature": "hot", "max_tokens": None, "messages": iter(())})
+    assert (call.request_model, call.request) == ("m", {})
+
+
+def test_usage_is_asked_for_only_where_the_caller_did_not_decide() -> None:
+    assert chat.ask_usage({"model": "m"}) == {"model": "m", "stream_options": {"include_usage": True}}
+    assert chat.ask_usage({"stream_options": None}) is None
+    assert chat.ask_usage({"stream_options": {"include_usage": False}}) is None
+    assert messages.ask_usage({}) is None
