@@ -24,11 +24,11 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode
-from otel_llm_semconv import attributes as A
 
 from otel_llm.call import AttributeValue, Call, error_type
 from otel_llm.guard import guard
 from otel_llm.late import later
+from otel_llm_semconv import attributes as A
 
 F = TypeVar("F", bound=Callable[..., Any])
 

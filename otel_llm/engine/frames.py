@@ -150,7 +150,7 @@ class Frames:
         )
 
     def _frame(self, parent: Hashable, operation: str | None) -> _Frame:
-        before = _live(otel_context.get_current())
+        before = otel_context.get_current()
         above = self._open.get(parent)
         # What is current may know more than the frame above, a span of the user's own for example.
         around = before if above is None or before.get(_FRAME) == parent else above.inside

@@ -1,6 +1,7 @@
-"""Agent and web frameworks, one adapter per file, and the instrumentors that OpenTelemetry loads for them."""
+"""Agent and web frameworks and thread pools, one adapter per file, and their instrumentors."""
 
 from otel_llm.frameworks.langchain import LangChainInstrumentor
+from otel_llm.frameworks.threads import ThreadsInstrumentor
 from otel_llm.frameworks.web import WebInstrumentor
 
-__all__ = ["LangChainInstrumentor", "WebInstrumentor"]
+__all__ = ["LangChainInstrumentor", "ThreadsInstrumentor", "WebInstrumentor"]

@@ -13,7 +13,6 @@ from typing import Any
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_llm.call import AttributeValue, error_type
@@ -24,7 +23,7 @@ from otel_llm.interaction import (
     Interaction,
     interaction_of,
 )
-from otel_llm.late import drain, later
+from otel_llm.late import later
 from otel_llm_semconv import attributes as A
 
 SCOPE = "otel_llm.web"
@@ -114,20 +113,6 @@ async def serve_asgi(app: Any, scope: Any, receive: Any, send: Any) -> None:
     with request:
         await app(scope, receive, sending)
     return request.end()
-
-
-async def live(app: Any, scope: Any, receive: Any, send: Any) -> None:
-    """Run the lifespan of `app`. Uvicorn ends by the signal that stopped it, past every `atexit`: this is the end."""
-
-    async def sending(message: Any) -> None:
-        with guard:
-            provider = trace.get_tracer_provider()
-            if message["type"].startswith("lifespan.shutdown") and isinstance(provider, TracerProvider):
-                drain()
-                provider.force_flush()
-        await send(message)
-
-    await app(scope, receive, sending)
 
 
 def serve_wsgi(app: Any, environ: Any, start_response: Any) -> Any:

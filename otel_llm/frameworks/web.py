@@ -12,19 +12,21 @@ from collections.abc import Collection
 from typing import Any
 
 from opentelemetry import context as otel_context
+from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # pyright: ignore[reportMissingTypeStubs]
-from opentelemetry.sdk.trace import Span
+from opentelemetry.sdk.trace import Span, TracerProvider
 from opentelemetry.trace import SpanKind
 
 from otel_llm.engine.patching import Patches
-from otel_llm.frameworks.server_span import SCOPE, in_interaction, live, serve_asgi, serve_wsgi
+from otel_llm.frameworks.server_span import SCOPE, in_interaction, serve_asgi, serve_wsgi
 from otel_llm.guard import guard
 from otel_llm.interaction import Interaction, current_interaction
+from otel_llm.late import drain
 from otel_llm.spec import Hook, Integration
 from otel_llm_semconv import attributes as A
 
 _MOUNTED = "otel_llm.mounted"
-_TRACED = re.compile(r"opentelemetry\.instrumentation\.|\bOpenTelemetryMiddleware$")
+_TRACED = re.compile(r"opentelemetry\.instrumentation\.|\bOpenTelemetryMiddleware\b")
 
 
 def _served() -> Interaction | None:
@@ -41,7 +43,7 @@ def _is_traced(app: Any) -> bool:
         if type(app).__module__.startswith("django."):
             layers = sys.modules["django.conf"].settings.MIDDLEWARE
         else:
-            layers = [f"{layer.cls.__module__}.{layer.cls.__name__}" for layer in getattr(app, "user_middleware", ())]
+            layers = [repr(layer.cls) for layer in getattr(app, "user_middleware", ())]
         flagged = getattr(app, "_is_instrumented_by_opentelemetry", False)
         return flagged or _served() is not None or any(map(_TRACED.search, layers))
     return True
@@ -69,8 +71,6 @@ def _matched(route: str) -> None:
 def _asgi(wrapped: Any, app: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     scope = args[0] if args else kwargs.get("scope")
     kind = scope["type"] if scope else None  # uvicorn asks for a TypeError of `app()`, to tell apps from factories
-    if kind == "lifespan":
-        return live(wrapped, *args, **kwargs)
     if kind not in ("http", "websocket") or _is_traced(app):
         return wrapped(*args, **kwargs)
     return serve_asgi(wrapped, *args, **kwargs)
@@ -108,8 +108,18 @@ def _django_route(wrapped: Any, handler: Any, args: tuple[Any, ...], kwargs: dic
     return match
 
 
-def _framework(name: str, oldest: str, newest_major: int, *hooks: Hook) -> Integration:
-    return Integration(name, name, oldest, newest_major, "requests, their streams and websockets", (), hooks)
+async def _uvicorn_shutdown(wrapped: Any, server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    await wrapped(*args, **kwargs)
+    with guard:
+        # It ends by the signal that stopped it, past every `atexit`: what is to be kept is kept now.
+        provider = trace.get_tracer_provider()
+        if isinstance(provider, TracerProvider):
+            drain()
+            provider.force_flush()
+
+
+def _framework(name: str, oldest: str, newest_major: int, surfaces: str, *hooks: Hook) -> Integration:
+    return Integration(name, name, oldest, newest_major, surfaces, (), hooks)
 
 
 WEB_FRAMEWORKS: tuple[Integration, ...] = (
@@ -117,16 +127,18 @@ WEB_FRAMEWORKS: tuple[Integration, ...] = (
         "starlette",
         "0.27.0",
         1,
+        "requests, streams, websockets, mounted apps",
         Hook("starlette.applications", "Starlette.__call__", _asgi),
         Hook("starlette.routing", "Route.handle", _starlette_route),
         Hook("starlette.routing", "WebSocketRoute.handle", _starlette_route),
         Hook("starlette.routing", "Mount.handle", _starlette_route),
     ),
-    _framework("fastapi", "0.100.0", 0, Hook("fastapi.routing", "APIRoute.handle", _starlette_route)),
+    _framework("fastapi", "0.100.0", 0, "as starlette", Hook("fastapi.routing", "APIRoute.handle", _starlette_route)),
     _framework(
         "flask",
         "2.2.5",
         3,
+        "requests, streams",
         Hook("flask.app", "Flask.wsgi_app", _wsgi),
         Hook("flask.app", "Flask.full_dispatch_request", _flask_route),
     ),
@@ -134,9 +146,17 @@ WEB_FRAMEWORKS: tuple[Integration, ...] = (
         "django",
         "4.2.0",
         5,
+        "requests and streams, WSGI and ASGI",
         Hook("django.core.handlers.wsgi", "WSGIHandler.__call__", _wsgi),
         Hook("django.core.handlers.asgi", "ASGIHandler.__call__", _asgi),
         Hook("django.core.handlers.base", "BaseHandler.resolve_request", _django_route),
+    ),
+    _framework(
+        "uvicorn",
+        "0.23.0",
+        0,
+        "nothing is lost at SIGTERM",
+        Hook("uvicorn.server", "Server.shutdown", _uvicorn_shutdown),
     ),
 )
 """Every web framework that is instrumented."""

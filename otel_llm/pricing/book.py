@@ -121,11 +121,9 @@ class PriceBook:
         return closest(model, listed_models())
 
     def _cost(self, call: Call) -> Cost:
-        if call.reported_cost_usd is not None:
-            reported = _nano_usd(call.reported_cost_usd)
-            if reported is not None:
-                key = f"{call.provider}/{call.model}"
-                return Cost("priced", reported, other=reported, source="provider", key=key)
+        reported = None if call.reported_cost_usd is None else _nano_usd(call.reported_cost_usd)
+        if reported is not None:
+            return Cost("priced", reported, other=reported, source="provider", key=f"{call.provider}/{call.model}")
         if call.parts:
             return add_costs([self._cost(part) for part in _billed(call)])
         return self._quote_for(call).cost(call, call.started_ns or time.time_ns())
@@ -237,7 +235,9 @@ class PriceBook:
 
 
 def _billed(call: Call) -> Sequence[Call]:
-    """The calls that are priced each on its own: the call itself, or its parts with what they share."""
+    """The calls whose prices are needed: the call, or its parts with what they share; none if a cost was reported."""
+    if call.reported_cost_usd is not None and _nano_usd(call.reported_cost_usd) is not None:
+        return ()
     if not call.parts:
         return (call,)
     return [

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import gc
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,6 +18,7 @@ from opentelemetry.trace import SpanKind
 
 import otel_llm
 from examples.offline_provider import OfflineProvider
+from otel_llm.frameworks import ThreadsInstrumentor
 from otel_llm_semconv import attributes as A
 from tests.conftest import Spans
 
@@ -199,10 +199,10 @@ async def test_decorated_coroutines(ask: Ask, spans: Spans) -> None:
 
 def test_decorated_generators_are_inside_only_while_they_run(ask: Ask, spans: Spans) -> None:
     @otel_llm.interaction("generator")
-    def generator() -> Iterator[Any]:
+    def generator() -> Generator[Any, Any, str]:
         assert otel_llm.current_interaction() is not None
         ask()
-        got: Any = yield 1
+        got = yield 1
         try:
             yield got
         except KeyError:
@@ -286,15 +286,37 @@ async def test_concurrent_requests_never_mix(provider: OfflineProvider, calls: S
     assert all(len(ids) == 1 for ids in by_user.values())
 
 
-def test_threads_with_a_copied_context_belong(ask: Ask, calls: Spans) -> None:
-    with ThreadPoolExecutor(2) as pool, otel_llm.interaction("fan-out", user_id="ada") as it:
-        jobs = [pool.submit(contextvars.copy_context().run, ask, f"job {number}") for number in range(4)]
-        for job in jobs:
-            job.result()
-    assert {said(span, A.OTEL_LLM_INTERACTION_ID) for span in calls()} == {it.id}
+@pytest.fixture
+def pooled() -> Iterator[None]:
+    """Thread pools are instrumented during the test."""
+    instrumentor = ThreadsInstrumentor()
+    instrumentor.instrument()
+    yield
+    instrumentor.uninstrument()
+
+
+@pytest.mark.usefixtures("pooled")
+def test_jobs_of_a_thread_pool_belong_to_who_submitted_them(ask: Ask, calls: Spans) -> None:
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(ask, "next").result()
-    assert said(calls()[-1], A.USER_ID) is None
+        for user in ("ada", "grace"):
+            with otel_llm.interaction("fan-out", user_id=user) as it:
+                list(pool.map(ask, ["one", "two"]))
+            assert {said(span, A.OTEL_LLM_INTERACTION_ID) for span in calls()[-2:]} == {it.id}
+        pool.submit(ask, "nobody's").result()
+        with pytest.raises(ZeroDivisionError):
+            pool.submit(lambda: 1 // 0).result()
+    assert [said(span, A.USER_ID) for span in calls()] == ["ada", "ada", "grace", "grace", None]
+
+
+@pytest.mark.usefixtures("pooled")
+async def test_what_asyncio_runs_in_an_executor_belongs(ask: Ask, calls: Spans) -> None:
+    with otel_llm.interaction("async", user_id="ada"):
+        await asyncio.get_running_loop().run_in_executor(None, ask)
+    assert [said(span, A.USER_ID) for span in calls()] == ["ada"]
+
+
+def test_without_the_instrumentor_pools_are_as_they_were() -> None:
+    assert type(ThreadPoolExecutor.submit) is type(ThreadPoolExecutor.shutdown)
 
 
 def test_ten_thousand_interactions_leave_nothing_behind(spans: Spans, recorder: Any) -> None:

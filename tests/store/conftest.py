@@ -105,6 +105,6 @@ def store(opened_store: EmbeddedStore) -> Store:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def ledger_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("OTEL_LLM_HOME", str(tmp_path))
     return tmp_path

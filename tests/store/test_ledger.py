@@ -45,7 +45,7 @@ def run(home: Path, code: str, *, expect: int = 0) -> str:
     return done.stderr
 
 
-def test_20000_spans_at_once_are_all_durable(home: Path, make_span: MakeSpan) -> None:
+def test_20000_spans_at_once_are_all_durable(ledger_home: Path, make_span: MakeSpan) -> None:
     ended = [make_span({"n": n}) for n in range(200)] * 100
     ledger = LedgerProcessor()
     threads = [threading.Thread(target=lambda: [ledger.on_end(span) for span in ended[:5000]]) for _ in range(4)]
@@ -54,24 +54,26 @@ def test_20000_spans_at_once_are_all_durable(home: Path, make_span: MakeSpan) ->
     for thread in threads:
         thread.join()
     ledger.shutdown()
-    assert stored(home) == 20_000
+    assert stored(ledger_home) == 20_000
     assert ledger.dropped == 0
 
 
-def test_spans_are_on_disk_after_an_interval(home: Path, make_span: MakeSpan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spans_are_on_disk_after_an_interval(
+    ledger_home: Path, make_span: MakeSpan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OTEL_LLM_LEDGER_INTERVAL", "10")
     ledger = LedgerProcessor()
     ledger.on_end(make_span())
     for _ in range(1000):
-        if stored(home):
+        if stored(ledger_home):
             break
         time.sleep(0.01)
-    assert stored(home) == 1
+    assert stored(ledger_home) == 1
     ledger.shutdown()
 
 
 def test_a_full_batch_does_not_wait_for_the_interval(
-    home: Path, make_span: MakeSpan, monkeypatch: pytest.MonkeyPatch
+    ledger_home: Path, make_span: MakeSpan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_LLM_LEDGER_INTERVAL", "3600000")
     monkeypatch.setenv("OTEL_LLM_LEDGER_BATCH_SIZE", "5")
@@ -79,38 +81,38 @@ def test_a_full_batch_does_not_wait_for_the_interval(
     for _ in range(6):
         ledger.on_end(make_span())
     for _ in range(1000):
-        if stored(home):
+        if stored(ledger_home):
             break
         time.sleep(0.01)
-    assert stored(home) == 6
+    assert stored(ledger_home) == 6
     ledger.shutdown()
 
 
-def test_flush_and_shutdown_write_at_once_and_late_spans_too(home: Path, make_span: MakeSpan) -> None:
+def test_flush_and_shutdown_write_at_once_and_late_spans_too(ledger_home: Path, make_span: MakeSpan) -> None:
     ledger = LedgerProcessor()
     ledger.on_end(make_span())
     assert ledger.force_flush()
-    assert stored(home) == 1
+    assert stored(ledger_home) == 1
     ledger.on_end(make_span())
     ledger.shutdown()
     ledger.shutdown()
-    assert stored(home) == 2
+    assert stored(ledger_home) == 2
     ledger.on_end(make_span())
-    assert stored(home) == 3
+    assert stored(ledger_home) == 3
 
 
-def test_flush_says_when_something_is_not_on_disk(home: Path, make_span: MakeSpan) -> None:
-    (home / "spool").write_text("in the way")
+def test_flush_says_when_something_is_not_on_disk(ledger_home: Path, make_span: MakeSpan) -> None:
+    (ledger_home / "spool").write_text("in the way")
     ledger = LedgerProcessor()
     ledger.on_end(make_span())
     assert not ledger.force_flush()
-    (home / "spool").unlink()
+    (ledger_home / "spool").unlink()
     assert ledger.force_flush()
-    assert stored(home) == 1
+    assert stored(ledger_home) == 1
 
 
 def test_a_queue_that_overflows_is_counted(
-    home: Path, make_span: MakeSpan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ledger_home: Path, make_span: MakeSpan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("OTEL_LLM_LEDGER_INTERVAL", "3600000")
     monkeypatch.setenv("OTEL_LLM_LEDGER_QUEUE_SIZE", "3")
@@ -119,7 +121,7 @@ def test_a_queue_that_overflows_is_counted(
         ledger.on_end(make_span())
     assert ledger.dropped == 2
     ledger.shutdown()
-    assert stored(home) == 3
+    assert stored(ledger_home) == 3
     assert "lost 2 spans" in caplog.text
 
 
@@ -131,42 +133,42 @@ class RecordOnly(Sampler):
         return "record only"
 
 
-def test_spans_that_are_not_sampled_are_taken(home: Path) -> None:
+def test_spans_that_are_not_sampled_are_taken(ledger_home: Path) -> None:
     provider = TracerProvider(sampler=RecordOnly(), shutdown_on_exit=False)
     provider.add_span_processor(LedgerProcessor())
     provider.get_tracer("t").start_span("call").end()
     provider.shutdown()
-    assert stored(home) == 1
+    assert stored(ledger_home) == 1
 
 
-def test_ledger_and_exporter_store_a_span_once(home: Path) -> None:
+def test_ledger_and_exporter_store_a_span_once(ledger_home: Path) -> None:
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(LedgerProcessor())
     provider.add_span_processor(BatchSpanProcessor(ClickHouseSpanExporter()))
     for _ in range(10):
         provider.get_tracer("t").start_span("s").end()
     provider.shutdown()
-    assert stored(home) == 10
+    assert stored(ledger_home) == 10
 
 
-def test_the_exporter_alone_stores_every_batch(home: Path, make_span: MakeSpan) -> None:
+def test_the_exporter_alone_stores_every_batch(ledger_home: Path, make_span: MakeSpan) -> None:
     provider = TracerProvider(shutdown_on_exit=False)
     exporter = ClickHouseSpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     provider.get_tracer("t").start_span("s").end()
-    assert stored(home) == 1
+    assert stored(ledger_home) == 1
     assert exporter.export([make_span(), make_span()]) is SpanExportResult.SUCCESS
-    assert stored(home) == 3
+    assert stored(ledger_home) == 3
 
 
-def test_the_exporter_keeps_what_the_disk_refuses(home: Path, make_span: MakeSpan) -> None:
-    (home / "spool").write_text("in the way")
+def test_the_exporter_keeps_what_the_disk_refuses(ledger_home: Path, make_span: MakeSpan) -> None:
+    (ledger_home / "spool").write_text("in the way")
     exporter = ClickHouseSpanExporter()
     assert exporter.export([make_span()]) is SpanExportResult.FAILURE
     assert not exporter.force_flush()
-    (home / "spool").unlink()
+    (ledger_home / "spool").unlink()
     exporter.shutdown()
-    assert stored(home) == 1
+    assert stored(ledger_home) == 1
 
 
 @pytest.mark.parametrize(
@@ -176,7 +178,7 @@ def test_the_exporter_keeps_what_the_disk_refuses(home: Path, make_span: MakeSpa
         ("otel_llm_ledger", "clickhouse", LedgerProcessor),
     ],
 )
-def test_entry_points_make_them_without_arguments(home: Path, group: str, name: str, cls: type) -> None:
+def test_entry_points_make_them_without_arguments(ledger_home: Path, group: str, name: str, cls: type) -> None:
     (entry,) = entry_points(group=group, name=name)
     assert isinstance(entry.load()(), cls)
 

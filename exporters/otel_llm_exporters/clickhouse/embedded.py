@@ -78,8 +78,8 @@ class Imported:
 class EmbeddedStore:
     """`with EmbeddedStore(home()) as store:` waits for its turn, opens the database and imports the spool.
 
-    `on_wait()` is called repeatedly while another process has the store; `on_progress(done, total)` counts imported
-    spans. Raises StoreError when chdb is missing, the folder cannot be written, or the wait exceeds `timeout` seconds.
+    `on_wait()` is called once, when another process has the store; `on_progress(done, total)` counts imported spans.
+    Raises StoreError when chdb is missing, the folder cannot be written, or the wait exceeds `timeout` seconds.
     """
 
     def __init__(
@@ -172,14 +172,16 @@ class EmbeddedStore:
             ) from None
         with lock:
             started = time.monotonic()
+            on_wait = self._on_wait
             while not _locked(lock):
                 if time.monotonic() - started > self._timeout:
                     raise StoreError(
                         f"Another otel-llm command has been using {self.directory} for more than "
                         f"{self._timeout:g} s: wait until it has finished, or end it."
                     )
-                if self._on_wait:
-                    self._on_wait()
+                if on_wait:
+                    on_wait()
+                    on_wait = None
                 time.sleep(_PATIENCE)
             yield
 
