@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from otel_llm_semconv import attributes as A
-
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.reading import count, get, items, parameters, rest, text
 from otel_llm.spec import Dialect
+from otel_llm_semconv import attributes as A
 
 _PARAMETERS: dict[str, tuple[str, type]] = {
     "max_tokens": (A.GEN_AI_REQUEST_MAX_TOKENS, int),

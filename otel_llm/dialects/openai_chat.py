@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from otel_llm_semconv import attributes as A
-
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.reading import count, get, items, parameters, rest, text
 from otel_llm.spec import Dialect
+from otel_llm_semconv import attributes as A
 
 _PARAMETERS: dict[str, tuple[str, type]] = {
     "max_tokens": (A.GEN_AI_REQUEST_MAX_TOKENS, int),
@@ -133,7 +132,7 @@ def _ask_usage(body: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _usage_only(chunk: Any) -> bool:
-    return get(chunk, "choices") == [] and get(chunk, "usage") is not None
+    return not get(chunk, "choices") and get(chunk, "usage") is not None
 
 
 chat = Dialect(

@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from otel_llm_semconv import attributes as A
-
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.reading import count, get, items, parameters, rest, text
 from otel_llm.spec import Dialect
+from otel_llm_semconv import attributes as A
 
 _PARAMETERS: dict[str, tuple[str, type]] = {
     "max_output_tokens": (A.GEN_AI_REQUEST_MAX_TOKENS, int),
@@ -60,6 +59,9 @@ def _response(call: Call, body: Any) -> None:
     if call.usage is not None:
         fees = Counter(_FEES[item] for item in (get(item, "type") for item in items(body, "output")) if item in _FEES)
         call.usage.requests = dict(fees)
+        if count(get(usage, "input_tokens_details", "cache_write_tokens_details", "ttl_12h_tokens")):
+            # They cost more than others, and there is no bucket for them: what is known is a lower bound.
+            call.usage_source = "partial"
 
 
 def _finish(body: Any) -> list[str]:
@@ -88,8 +90,6 @@ def _usage(usage: Any) -> Usage | None:
     doubt = None
     if total is not None and total != (given or 0) + (made or 0):
         doubt = f"total {total} is not input {given} + output {made}"
-    if count(get(usage, "input_tokens_details", "cache_write_tokens_details", "ttl_12h_tokens")):
-        doubt = doubt or "holds 12 h cache writes, priced as 30 m ones"
     return Usage(
         input=uncached,
         cache_read=read,

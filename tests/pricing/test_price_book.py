@@ -425,6 +425,8 @@ def test_is_ready_only_after_the_card_is_at_hand(tmp_path: Path) -> None:
     book.resolve(subject)
     assert book.ready(subject)
     assert book.ready(call("openai", None))
+    assert book.ready(call("openrouter", "x/y", reported_cost_usd="0.1"))
+    assert not book.ready(call("openrouter", "x/y", reported_cost_usd="much"))
     subject.response_model = "gpt-4o-2024-08-06"
     assert not book.ready(subject)
 
