@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from otel_llm_semconv import attributes as A
-
 from otel_llm.call import AttributeValue, Call, Cost, Usage
+from otel_llm_semconv import attributes as A
 
 
 def start_attributes(call: Call) -> dict[str, AttributeValue]:

@@ -1,7 +1,7 @@
 """Write the constants and the reference page from the YAML model.
 
-    python semconv/generate.py            write them
-    python semconv/generate.py --check    exit 1 when they are not what the model says
+python semconv/generate.py            write them
+python semconv/generate.py --check    exit 1 when they are not what the model says
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def constant(name: str) -> str:
 
 def constants() -> str:
     """Text of the module of constants."""
-    lines = ['"""The vocabulary. Generated from semconv/model by semconv/generate.py: change it there."""', ""]
+    lines = ['"""The vocabulary. Generated from semconv/model by semconv/generate.py: change it there."""']
     for group in groups():
         lines += ["", f"# {group['brief']}"]
         for attribute in group["attributes"]:

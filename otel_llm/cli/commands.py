@@ -14,8 +14,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 import click
-from otel_llm_exporters.clickhouse import queries
-from otel_llm_exporters.clickhouse.embedded import EmbeddedStore, QueryError, StoreError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from otel_llm.cli.doctor import diagnose
@@ -24,6 +22,8 @@ from otel_llm.cli.tree import as_dict, draw, grow
 from otel_llm.engine.patching import our_version
 from otel_llm.pricing import PriceBook, PriceFileError
 from otel_llm.settings import home, price_file
+from otel_llm_exporters.clickhouse import queries
+from otel_llm_exporters.clickhouse.embedded import EmbeddedStore, QueryError, StoreError
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -11,9 +11,6 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import Literal
 
-from otel_llm_exporters.clickhouse import queries
-from otel_llm_exporters.clickhouse.embedded import EmbeddedStore, StoreError
-from otel_llm_exporters.clickhouse.spool import Spool
 from rich.text import Text
 
 from otel_llm.cli.output import number, when
@@ -22,6 +19,9 @@ from otel_llm.integrations import INTEGRATIONS
 from otel_llm.pricing import PriceBook, PriceFileError
 from otel_llm.settings import home, price_file
 from otel_llm.spec import Integration
+from otel_llm_exporters.clickhouse import queries
+from otel_llm_exporters.clickhouse.embedded import EmbeddedStore, StoreError
+from otel_llm_exporters.clickhouse.spool import Spool
 
 Level = Literal["good", "note", "bad"]
 _MARKS = {"good": ("✓", "green"), "note": ("•", "yellow"), "bad": ("✗", "red")}

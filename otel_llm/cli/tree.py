@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from otel_llm_semconv import attributes as A
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from otel_llm.cli.output import duration, money, number, percent, when
+from otel_llm_semconv import attributes as A
 
 _BAR = 8
 _OUTCOMES = {"aborted": "stream closed early", "abandoned": "stream abandoned", "failed": "stream failed"}

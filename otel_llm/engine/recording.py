@@ -10,7 +10,6 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
-from otel_llm_semconv import attributes as A
 
 from otel_llm.call import AttributeValue, Call, Cost, StreamOutcome, error_type
 from otel_llm.engine.prices import price_book
@@ -19,6 +18,7 @@ from otel_llm.interaction import Interaction, interaction_of
 from otel_llm.late import later
 from otel_llm.spans import end_attributes, start_attributes
 from otel_llm.spec import Request
+from otel_llm_semconv import attributes as A
 
 _RECORDING = otel_context.create_key("otel_llm.recording")
 _LAYER = otel_context.create_key("otel_llm.layer")

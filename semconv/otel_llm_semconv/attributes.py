@@ -1,6 +1,5 @@
 """The vocabulary. Generated from semconv/model by semconv/generate.py: change it there."""
 
-
 # One call to a model, on its CLIENT span.
 GEN_AI_OPERATION_NAME = "gen_ai.operation.name"
 GEN_AI_PROVIDER_NAME = "gen_ai.provider.name"
