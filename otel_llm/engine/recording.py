@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -84,6 +86,11 @@ def begin(tracer: Tracer, request: Request) -> Recording:
     )
     with guard:
         request.dialect.request(call, request.body)
+    with guard:
+        book = price_book()
+        if not book.ready(call):
+            # While the provider thinks, there is time to look the price up.
+            later(partial(book.resolve, replace(call)))
     return Recording(tracer, call, request)
 
 

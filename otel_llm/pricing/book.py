@@ -158,6 +158,8 @@ class PriceBook:
         if sources is None:
             raise _NotAtHandError
         models = [model for model in (response_model, request_model) if model]
+        if provider == "aws.bedrock":
+            models.reverse()  # regional or global: only the profile that was asked for tells
         asked = [_key(provider, model, sources.user) for model in models]
         card = self._card(asked)
         tier, speed, geo = ((word or "").lower() for word in (service_tier, speed, geo))
