@@ -26,7 +26,7 @@ def main() -> int:
     steps: list[list[str | Path]] = [
         [UV, "venv", "--quiet", "--allow-existing", "--python", sys.executable, HOME],
         [UV, "pip", "install", "--quiet", "--python", python, "--editable", f"{ROOT}[embedded]", *pins, *ALSO, *TESTS],
-        [python, "-m", "pytest", "-n", "2", "tests/conformance"],
+        [python, "-m", "pytest", "-n", "2", "tests/conformance", *sys.argv[1:]],
     ]
     print(f"oldest: {', '.join(pins)}", flush=True)
     for step in steps:

@@ -186,8 +186,8 @@ def test_never_when_the_caller_decided(provider: OfflineProvider, calls: Spans, 
 
 
 def test_a_server_that_minds_is_asked_once(provider: OfflineProvider, calls: Spans) -> None:
-    for _ in range(2):
-        assert list(chat(provider, "refuse stream_options; chunks 4", stream=True))
+    for user in ("ada", "grace"):
+        assert list(chat(provider, f"id={user}; refuse stream_options; chunks 4", stream=True))
     assert sent_options(provider) == [{"include_usage": True}, None, None]
     assert [request.status for request in provider.requests] == [400, 200, 200]
     assert attempts(calls()) == [(2, [400]), (1, [])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -92,6 +93,7 @@ def test_odd_bodies(
         for instrumentor in instrumentors:
             instrumentor.uninstrument()
     assert instrumented == without
+    gc.collect()  # older SDKs leave a response open when its body cannot be read
     assert len([span for span in spans() if span.name.startswith("chat ")]) == 1
 
 
