@@ -45,10 +45,13 @@ class Distro(BaseDistro):
             os.environ.setdefault(f"OTEL_{signal}_EXPORTER", "otlp" if own else "none")
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
-        """Load one of an `opentelemetry_instrumentor`; ours only where their spans can go anywhere."""
-        disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-        if not (disabled and entry_point.name.startswith("otel_llm_")):
-            cast("Any", super()).load_instrumentor(entry_point, **kwargs)
+        """Load one of an `opentelemetry_instrumentor`. One of ours that fails does not keep the next from loading."""
+        load = cast("Any", super()).load_instrumentor
+        if entry_point.name.startswith("otel_llm_"):
+            with guard:
+                load(entry_point, **kwargs)
+        else:
+            load(entry_point, **kwargs)
 
 
 class Configurator:

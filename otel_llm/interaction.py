@@ -32,7 +32,7 @@ from otel_llm_semconv import attributes as A
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_INTERACTION = otel_context.create_key("otel_llm.interaction")
+INTERACTION = otel_context.create_key("otel_llm.interaction")
 _SLOT = "_otel_llm_interaction"
 _ENTRY_KINDS = (SpanKind.SERVER, SpanKind.CONSUMER)
 
@@ -192,7 +192,7 @@ class interaction:  # noqa: N801 - reads as a verb at the call site
     ) -> None:
         with guard:
             # Only where it is still ours: a generator may be closed in another context than it began in.
-            if self._outer is not None and otel_context.get_value(_INTERACTION) is self._it:
+            if self._outer is not None and otel_context.get_value(INTERACTION) is self._it:
                 otel_context.attach(self._outer)
         self._end(error)
 
@@ -288,7 +288,7 @@ class interaction:  # noqa: N801 - reads as a verb at the call site
         with guard:
             it.attributes.update(_identity(**self._who))
             parent = {A.OTEL_LLM_INTERACTION_PARENT_ID: outer.id} if outer is not None else None
-            context = otel_context.set_value(_INTERACTION, it)
+            context = otel_context.set_value(INTERACTION, it)
             it.root = _tracer().start_span(self._name, context=context, attributes=parent)
         self._it = it
         return it
@@ -342,7 +342,7 @@ def outcome(outcome: str, *, success: bool | None = None, interaction_id: str | 
 
 def interaction_of(span: trace.Span, context: Context | None) -> Interaction | None:
     """The interaction that `span` belongs to; for a span that is not recorded, the one of `context`."""
-    found = getattr(span, _SLOT, None) or otel_context.get_value(_INTERACTION, context)
+    found = getattr(span, _SLOT, None) or otel_context.get_value(INTERACTION, context)
     return found if isinstance(found, Interaction) else None
 
 
@@ -365,7 +365,7 @@ class InteractionProcessor(SpanProcessor):
 
 
 def _interaction_for(span: Span, context: Context | None) -> Interaction:
-    named = otel_context.get_value(_INTERACTION, context)
+    named = otel_context.get_value(INTERACTION, context)
     if isinstance(named, Interaction) and named.root is None:
         return named  # the root span of an interaction that is being opened
     parent = trace.get_current_span(context)
@@ -382,7 +382,7 @@ def _interaction_for(span: Span, context: Context | None) -> Interaction:
 
 
 def _inside(it: Interaction, context: Context | None = None) -> Context:
-    inner = otel_context.set_value(_INTERACTION, it, context)
+    inner = otel_context.set_value(INTERACTION, it, context)
     return trace.set_span_in_context(it.root, inner) if it.root is not None else inner
 
 
@@ -424,7 +424,7 @@ def _outcome(outcome: str, success: bool | None) -> dict[str, AttributeValue]:
 def _report_outcome(interaction_id: str, outcome: str, success: bool | None) -> None:
     """A span of its own carries an outcome that comes after the root span ended."""
     it = Interaction(interaction_id)
-    context = otel_context.set_value(_INTERACTION, it, Context())
+    context = otel_context.set_value(INTERACTION, it, Context())
     _tracer().start_span("outcome", context=context, attributes=_outcome(outcome, success)).end()
 
 

@@ -17,7 +17,9 @@ from otel_llm_semconv import attributes as A
 
 from examples.offline_provider import OfflineProvider
 from otel_llm import distro, guard, late
+from otel_llm.call import Call
 from otel_llm.engine import recording
+from otel_llm.engine.prices import price_book
 from otel_llm.integrations import AnthropicInstrumentor, GroqInstrumentor, OpenAIInstrumentor, SDKInstrumentor
 
 SETTINGS = ("OTEL_", "OPENAI_", "ANTHROPIC_", "GROQ_", "AZURE_", "AWS_", "GOOGLE_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -46,8 +48,7 @@ def recorder(home: Path) -> InMemorySpanExporter:
         patch.setattr(distro, "entry_points", lambda group: ())  # pyright: ignore[reportUnknownLambdaType]
         distro.attach(provider)
     trace.set_tracer_provider(provider)
-    gc.collect()
-    gc.freeze()  # the SDKs are large: collecting what a test leaves behind need not go through them each time
+    price_book().resolve(Call("chat", "openai", "gpt-4o-mini"))
     return exporter
 
 
@@ -59,6 +60,7 @@ def spans(recorder: InMemorySpanExporter, caplog: pytest.LogCaptureFixture) -> I
         assert late.drain()
         return list(recorder.get_finished_spans())
 
+    gc.freeze()  # so that collecting what this test drops is quick, and finds nothing else
     assert late.drain()
     recorder.clear()
     guard._seen.clear()  # pyright: ignore[reportPrivateUsage]

@@ -6,10 +6,12 @@ One table knows what is open, so that a frame finds the one around it by its key
 
 from __future__ import annotations
 
+import inspect
+import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from functools import partial
 from typing import Any
 
@@ -59,10 +61,14 @@ class _Frame:
 
 
 class Frames:
-    """The open frames of one framework. Nothing of it raises; of more than `limit` frames, the oldest is ended."""
+    """The open frames of one framework, whose code is in `packages`.
 
-    def __init__(self, tracer: Tracer, limit: int = 10_000) -> None:
+    Nothing of it raises. Of more than `limit` frames, the oldest is ended.
+    """
+
+    def __init__(self, tracer: Tracer, packages: Collection[str] = (), limit: int = 10_000) -> None:
         self._tracer = tracer
+        self._packages = packages
         self._limit = limit
         self._open: OrderedDict[Hashable, _Frame] = OrderedDict()
         self._lock = threading.Lock()
@@ -85,14 +91,11 @@ class Frames:
         operation: str | None = None,
         name: str | None = None,
         attributes: Mapping[str, AttributeValue | None] | None = None,
-        *,
-        attach: bool = True,
     ) -> None:
         """Open a frame beneath that of `parent`, or beneath what is current when that is not open.
 
         Its span is `{operation} {name}`, a step's is `{name}`; with neither it has none, and only passes on where it
-        is. With `attach`, the code that runs here is inside until the end; otherwise only frames beneath are.
-        Attributes that are None are left out.
+        is. Attributes that are None are left out.
         """
         with guard:
             frame = self._frame(parent, operation or self.operation(parent))
@@ -103,7 +106,8 @@ class Frames:
                 with guard:
                     frame.span = self._span(frame.around, operation, name, attributes or {})
                     inside = trace.set_span_in_context(frame.span, inside)
-            self._enter(key, frame, inside, attach=attach)
+            # A root that the caller steps through does not hold the caller's code, only the frames beneath.
+            self._enter(key, frame, inside, attach=parent in self._open or not _stepped_through(self._packages))
 
     def start_call(self, key: Hashable, parent: Hashable, call: Call) -> None:
         """Open the frame of a call to a model. If no SDK's call beneath is recorded, `call` is, at the end."""
@@ -197,6 +201,22 @@ class Frames:
         if call.usage is not None:
             call.usage_source = "partial"
         recording.fail(error)
+
+
+def _stepped_through(packages: Collection[str]) -> bool:
+    """Whether a generator of these packages began what is being reported, and other code steps through it.
+
+    Between the steps that other code runs, in the same context.
+    """
+    frame, outermost = sys._getframe(), None  # pyright: ignore[reportPrivateUsage]
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] in packages:
+            outermost = frame
+        elif outermost is not None:
+            break
+        frame = frame.f_back
+    flags = outermost.f_code.co_flags if outermost is not None else 0
+    return bool(flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR))
 
 
 def _live(context: Context) -> Context:

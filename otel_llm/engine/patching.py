@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -35,7 +37,12 @@ class Patches:
         self._removed = False
 
     def apply(self) -> None:
-        """Wrap all targets: now where their module is imported, else when it will be."""
+        """Wrap all targets: now where their module is imported, else when it will be.
+
+        With OTEL_SDK_DISABLED=true nothing is touched: there is nowhere for a span to go.
+        """
+        if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+            return
         for target in (*self.integration.patches, *self.integration.hooks):
             self._when_imported(target)
 
@@ -131,6 +138,7 @@ def _settle(recording: Recording, result: Any) -> Any:
     return result
 
 
+@cache
 def our_version() -> str:
     """The installed version of otel-llm."""
     try:

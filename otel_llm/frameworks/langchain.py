@@ -7,7 +7,7 @@ plumbing (prompts, parsers, lambdas, writes to channels, the inner nodes of an a
 from __future__ import annotations
 
 import copy
-import inspect
+import re
 import sys
 from collections.abc import Collection
 from contextvars import ContextVar
@@ -27,8 +27,8 @@ from otel_llm.spec import Hook, Integration
 from otel_llm_semconv import attributes as A
 
 # Names of classes, which stand where nobody gave a name.
-_UNNAMED = ("AgentExecutor", "LLMChain", "LangGraph", "Runnable", "VectorStoreRetriever")
-_PACKAGES = ("langchain", "langchain_classic", "langchain_core", "langgraph")
+_UNNAMED = re.compile(r"Runnable|(AgentExecutor|LLMChain|LangGraph|VectorStoreRetriever)$")
+_PACKAGES = frozenset(["langchain", "langchain_classic", "langchain_core", "langgraph"])
 _INNER_NODES = ("agent", "model", "tools")
 _HIDDEN = "langsmith:hidden"
 
@@ -46,15 +46,15 @@ class _Callbacks:
             name, tags, parent = run.get("name"), run.get("tags") or (), run.get("parent_run_id")
             known: dict[str, Any] = run.get("metadata") or {}
             agent, created = known.get("lc_agent_name"), known.get("ls_integration") == "langchain_create_agent"
+            about = {A.GEN_AI_CONVERSATION_ID: text(known.get("thread_id"))}
             start = partial(self._frames.start, run["run_id"], parent)
             if any(tag.startswith("graph:step") for tag in tags):
                 inner = self._frames.operation(parent) == "invoke_agent" or name in _INNER_NODES or _HIDDEN in tags
                 start(name=None if inner else name)
             elif created and name == (agent or "LangGraph"):
-                start("invoke_agent", agent, _about(known, A.GEN_AI_AGENT_NAME, agent), attach=not _yielding())
+                start("invoke_agent", agent, about | {A.GEN_AI_AGENT_NAME: agent})
             elif parent not in self._frames and run.get("run_type") not in ("prompt", "parser"):
-                name = _real(name)
-                start("invoke_workflow", name, _about(known, A.GEN_AI_WORKFLOW_NAME, name), attach=not _yielding())
+                start("invoke_workflow", _real(name), about | {A.GEN_AI_WORKFLOW_NAME: _real(name)})
             else:
                 start()
 
@@ -98,22 +98,19 @@ class _Callbacks:
 
     on_retriever_end, on_tool_error, on_retriever_error = on_chain_end, on_chain_error, on_chain_error
 
+    # A run's config can be copied and pickled without us; a pickled handler comes out deaf.
 
-def _about(known: dict[str, Any], attribute: str, name: str | None) -> dict[str, str | None]:
-    return {attribute: name, A.GEN_AI_CONVERSATION_ID: text(known.get("thread_id"))}
+    def __deepcopy__(self, _memo: Any = None) -> Any:
+        return self
+
+    __copy__ = __deepcopy__
+
+    def __reduce__(self) -> Any:
+        return type(self).__bases__[-1], ()
 
 
 def _real(name: str | None) -> str | None:
-    return None if name is None or name.startswith(_UNNAMED) else name
-
-
-def _yielding() -> bool:
-    """Whether a generator that the caller steps through began the run: the caller's code is not inside of it."""
-    frame, outermost = sys._getframe(2), None  # pyright: ignore[reportPrivateUsage]
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _PACKAGES:
-        frame, outermost = frame.f_back, frame
-    flags = outermost.f_code.co_flags if outermost is not None else 0
-    return bool(flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR))
+    return None if name is None or _UNNAMED.match(name) else name
 
 
 async def _on_llm_start(wrapped: Any, manager: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -123,8 +120,9 @@ async def _on_llm_start(wrapped: Any, manager: Any, args: tuple[Any, ...], kwarg
     runs = await wrapped.__func__(others, *args, **kwargs)
     for run in runs:
         run.handlers = manager.handlers
-        for handler in set(manager.handlers).difference(others.handlers):
-            handler.on_llm_start(None, None, **vars(run))
+        for handler in manager.handlers:
+            if isinstance(handler, _Callbacks):
+                handler.on_llm_start(None, None, **vars(run))
     return runs
 
 
@@ -159,8 +157,8 @@ class LangChainInstrumentor(BaseInstrumentor):
                 if self._patches is patches:
                     from langchain_core.callbacks.base import BaseCallbackHandler
 
-                    handler: Any = type("OtelLLMCallbackHandler", (_Callbacks, BaseCallbackHandler), {})(Frames(tracer))
-                    self._handler = ContextVar("otel_llm.langchain", default=handler)
+                    kind: Any = type("OtelLLMCallbackHandler", (_Callbacks, BaseCallbackHandler), {})
+                    self._handler = ContextVar("otel_llm.langchain", default=kind(Frames(tracer, _PACKAGES)))  # noqa: B039
                     module.register_configure_hook(self._handler, inheritable=True)
 
         wrapt.register_post_import_hook(register, "langchain_core.tracers.context")
@@ -169,7 +167,5 @@ class LangChainInstrumentor(BaseInstrumentor):
         if self._patches is not None:
             self._patches.remove()
             self._patches = None
-        context = sys.modules.get("langchain_core.tracers.context")
-        if context is not None:
-            hooks: list[Any] = context._configure_hooks
-            hooks[:] = [hook for hook in hooks if hook[0] is not self._handler]
+        hooks: list[Any] = getattr(sys.modules.get("langchain_core.tracers.context"), "_configure_hooks", [])
+        hooks[:] = [hook for hook in hooks if hook[0] is not self._handler]

@@ -18,11 +18,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from otel_llm.call import AttributeValue, error_type
 from otel_llm.engine.proxy import Proxy
 from otel_llm.guard import guard
-from otel_llm.interaction import (
-    _INTERACTION,  # pyright: ignore[reportPrivateUsage]
-    Interaction,
-    interaction_of,
-)
+from otel_llm.interaction import INTERACTION, Interaction, interaction_of
 from otel_llm.late import later
 from otel_llm_semconv import attributes as A
 
@@ -35,7 +31,7 @@ _tracer = trace.get_tracer(SCOPE)
 
 def in_interaction(it: Interaction | None, context: Context | None = None) -> Context:
     """`context` with the interaction in it: beneath a span that is not sampled, only the context knows it."""
-    return otel_context.set_value(_INTERACTION, it, context)
+    return otel_context.set_value(INTERACTION, it, context)
 
 
 class Request:

@@ -61,8 +61,8 @@ def _identify(recorded: Sequence[dict[str, Any]], bill: Sequence[BillEntry]) -> 
     """Embeddings have no id: give each record that of an entry with the same input."""
     nameless = [entry for entry in bill if entry.api.endswith("embeddings")]
     for call in recorded:
-        if call[A.GEN_AI_OPERATION_NAME] == "embeddings" and A.ERROR_TYPE not in call:
-            entry = next(e for e in nameless if e.usage.input_tokens == call.get(A.GEN_AI_USAGE_INPUT_TOKENS))
+        if call[A.GEN_AI_OPERATION_NAME] == "embeddings" and A.GEN_AI_USAGE_INPUT_TOKENS in call:
+            entry = next(e for e in nameless if e.usage.input_tokens == call[A.GEN_AI_USAGE_INPUT_TOKENS])
             nameless.remove(entry)
             call[A.GEN_AI_RESPONSE_ID] = entry.response_id
 

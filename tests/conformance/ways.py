@@ -192,7 +192,7 @@ def plain(item: Any) -> Any:
 
 
 _IDS = re.compile(r"(?<=[_-])[0-9a-f]{8}\d{6}(?!\d)")
-_CLOCKS = re.compile(r'("(?:created|created_at|completed_at|expires_at)"\s*:\s*)[\d.]+')
+_CLOCKS = re.compile(r'((?:created|created_at|completed_at|expires_at)\\?"\s*:\s*)[\d.]+')
 
 
 def neutral(value: Any) -> str:
@@ -206,6 +206,6 @@ async def collect_garbage(*errors: BaseException | None) -> None:
     for error in errors:
         if error is not None:
             error.__traceback__ = error.__context__ = error.__cause__ = None
-    for _ in range(3):  # the loop closes dropped async generators, and those they hold after them
+    for _ in range(3):
         gc.collect()
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.002)  # the loop closes dropped async generators, and then those that they held

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -17,17 +19,18 @@ from langchain_anthropic import ChatAnthropic
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.documents import Document
-from langchain_core.language_models import FakeListLLM
+from langchain_core.language_models import FakeListChatModel, FakeListLLM
 from langchain_core.messages import HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.outputs import ChatResult
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import RunnableLambda, RunnableParallel
+from langchain_core.runnables import RunnableConfig, RunnableLambda, RunnableParallel
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph  # pyright: ignore[reportMissingTypeStubs]
+from langgraph.prebuilt import ToolNode, tools_condition
 from langgraph.types import Command, interrupt
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -153,7 +156,8 @@ def plainly(result: Any) -> Any:
     if isinstance(result, dict):
         return {name: plainly(value) for name, value in result.items()}  # pyright: ignore[reportUnknownVariableType]
     if isinstance(result, (list, tuple)):
-        return [plainly(value) for value in result]  # pyright: ignore[reportUnknownVariableType]
+        # Two tools at once are done in any order.
+        return sorted(map(plainly, cast("list[Any]", result)), key=repr)
     if hasattr(result, "content"):
         calls = [(call["name"], call["args"]) for call in getattr(result, "tool_calls", ())]
         return type(result).__name__, result.content, calls, getattr(result, "usage_metadata", None)
@@ -248,6 +252,27 @@ class TestStories:
         chain: Any = prompt | gpt(provider) | StrOutputParser() | RunnableLambda(lambda text: f"<{text}>")
         chain.invoke({"topic": "tea"})
         assert tree(spans()) == "invoke_workflow INTERNAL\n  chat gpt-4o-mini CLIENT"
+
+    @both
+    def test_the_usual_nodes_of_a_loop_are_no_steps(self, provider: OfflineProvider, spans: Spans) -> None:
+        model = cast("Any", gpt(provider)).bind_tools([clock])
+
+        def agent(state: MessagesState) -> Any:
+            return {"messages": [model.invoke(state["messages"])]}
+
+        graph: Any = StateGraph(MessagesState)
+        graph.add_node("agent", agent)
+        graph.add_node("tools", ToolNode([clock]))
+        graph.add_edge(START, "agent")
+        graph.add_conditional_edges("agent", tools_condition)
+        graph.add_edge("tools", "agent")
+        graph.compile(name="loop").invoke(ask('[[offline: tool clock {"city": "Oslo"}]]'))
+        assert tree(spans()) == (
+            "invoke_workflow loop INTERNAL\n"
+            "  chat gpt-4o-mini CLIENT\n"
+            "  execute_tool clock INTERNAL\n"
+            "  chat gpt-4o-mini CLIENT"
+        )
 
     @both
     def test_branches_of_a_chain_stay_apart(self, provider: OfflineProvider, spans: Spans) -> None:
@@ -520,6 +545,18 @@ class TestFrameworkAlone:
         Router(**options).generate([[HumanMessage("a")], [HumanMessage("b")]])
         held_against_bill(spans(), provider)
 
+    @both
+    def test_a_model_that_embeds_on_its_way_is_a_call_still(self, provider: OfflineProvider, spans: Spans) -> None:
+        client = openai.OpenAI(base_url=provider.openai_url, api_key="any")
+
+        class InHouse(FakeListChatModel):
+            def _call(self, *args: Any, **kwargs: Any) -> str:
+                client.embeddings.create(model="text-embedding-3-small", input="tea")
+                return super()._call(*args, **kwargs)
+
+        assert InHouse(responses=["water"]).invoke("tea").text == "water"
+        assert tree(spans()) == "chat CLIENT\nembeddings text-embedding-3-small CLIENT"
+
 
 class TestInstallation:
     def test_langchain_is_waited_for_and_left_as_it_was(self) -> None:
@@ -543,6 +580,16 @@ assert len(ours(CallbackManager.configure())) == 1
 """
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+    @alone
+    def test_a_config_can_be_copied_and_pickled(self, spans: Spans) -> None:
+        def node(text: str, config: RunnableConfig) -> str:
+            for theirs in (copy.copy(config), copy.deepcopy(config), pickle.loads(pickle.dumps(config))):
+                FakeListChatModel(responses=["water"]).invoke(text, theirs)
+            return text
+
+        RunnableLambda(node).invoke("tea")
+        assert tree(spans()) == "invoke_workflow node INTERNAL" + "\n  chat CLIENT" * 3
 
     @alone
     def test_other_handlers_hear_what_they_heard_without_us(self, spans: Spans) -> None:

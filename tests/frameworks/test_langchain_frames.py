@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("no_fault")
 
 def frames(limit: int = 10_000) -> Frames:
     """A table."""
-    return Frames(trace.get_tracer("test"), limit)
+    return Frames(trace.get_tracer("test"), limit=limit)
 
 
 def one_call() -> Call:

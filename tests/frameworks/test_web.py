@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from typing import Any
+from unittest.mock import Mock
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-import django
 import fastapi
 import flask
 import httpx
 import pytest
 import uvicorn
-from django.conf import settings
-from django.core.handlers.asgi import ASGIHandler
-from django.core.handlers.wsgi import WSGIHandler
-from django.http import HttpResponse, StreamingHttpResponse
-from django.urls import path
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
@@ -36,14 +32,15 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from websockets.sync.client import connect
+from werkzeug.test import EnvironBuilder
 
 import otel_llm
 from otel_llm.frameworks import WebInstrumentor
 from otel_llm_semconv import attributes as A
 from tests.conftest import Spans
+from tests.frameworks.endpoints import go_on, pieces, tracer, work
 
 pytestmark = pytest.mark.usefixtures("web", "no_fault")
-tracer = trace.get_tracer("app")
 
 
 @pytest.fixture
@@ -54,13 +51,8 @@ def web(spans: Spans) -> Iterator[None]:
     WebInstrumentor().uninstrument()
 
 
-def work(name: str = "work") -> None:
-    """What an endpoint does: a span, as a model call would be."""
-    tracer.start_span(name).end()
-
-
 @contextlib.contextmanager
-def asgi(app: Any) -> Iterator[str]:
+def asgi(app: Any) -> Generator[str]:
     """Serve an ASGI app; afterwards every request of it is over."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run)
@@ -81,7 +73,7 @@ class Quiet(WSGIRequestHandler):
 
 
 @contextlib.contextmanager
-def wsgi(app: Any) -> Iterator[str]:
+def wsgi(app: Any) -> Generator[str]:
     """Serve a WSGI app; afterwards every request of it is over."""
     with make_server("127.0.0.1", 0, app, handler_class=Quiet) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -115,7 +107,7 @@ def named(spans: list[ReadableSpan], name: str) -> list[Mapping[str, Any]]:
 def starlette_app() -> Any:
     async def chat(request: Request) -> JSONResponse:
         work()
-        return JSONResponse({"id": request.path_params["id"]})
+        return JSONResponse({"number": request.path_params["number"]})
 
     async def stream(request: Request) -> StreamingResponse:
         return StreamingResponse(pieces())
@@ -125,7 +117,7 @@ def starlette_app() -> Any:
 
     return Starlette(
         routes=[
-            Route("/chat/{id:int}", chat, methods=["POST"]),
+            Route("/chat/{number:int}", chat, methods=["POST"]),
             Route("/stream", stream),
             Route("/fail", fail),
         ]
@@ -136,10 +128,10 @@ def fastapi_app() -> Any:
     app = fastapi.FastAPI(telemetry={"tracing": False})
     router = fastapi.APIRouter()
 
-    @router.post("/{id}")
-    def chat(id: int) -> dict[str, int]:  # noqa: A002 # pyright: ignore[reportUnusedFunction]
+    @router.post("/{number}")
+    def chat(number: int) -> dict[str, int]:  # pyright: ignore[reportUnusedFunction]
         work()
-        return {"id": id}
+        return {"number": number}
 
     @app.get("/stream")
     def stream() -> StreamingResponse:  # pyright: ignore[reportUnusedFunction]
@@ -156,79 +148,44 @@ def fastapi_app() -> Any:
 def flask_app() -> Any:
     app = flask.Flask("app")
 
-    @app.post("/chat/<int:id>")
-    def chat(id: int) -> dict[str, int]:  # noqa: A002 # pyright: ignore[reportUnusedFunction]
+    @app.post("/chat/<int:number>")
+    def chat(number: int) -> dict[str, int]:  # pyright: ignore[reportUnusedFunction]
         work()
-        return {"id": id}
+        return {"number": number}
 
     @app.get("/stream")
     def stream() -> flask.Response:  # pyright: ignore[reportUnusedFunction]
         return flask.Response(pieces())
 
     @app.get("/fail")
-    def fail() -> None:  # pyright: ignore[reportUnusedFunction]
+    def fail() -> str:  # pyright: ignore[reportUnusedFunction]
         raise KeyError("secret prompt")
 
     return app
 
 
-def django_chat(request: Any, id: int) -> HttpResponse:  # noqa: A002 - the name in the route
-    work()
-    return HttpResponse(f'{{"id":{id}}}')
+def django_wsgi() -> Any:
+    pytest.importorskip("django")
+    from tests.frameworks.django_app import WSGIHandler
+
+    return WSGIHandler()
 
 
-def django_stream(request: Any) -> StreamingHttpResponse:
-    return StreamingHttpResponse(
-        apieces() if isinstance(request.scope if hasattr(request, "scope") else None, dict) else pieces()
-    )
+def django_asgi() -> Any:
+    pytest.importorskip("django")
+    from tests.frameworks.django_app import ASGIHandler
 
-
-def django_fail(request: Any) -> None:
-    raise KeyError("secret prompt")
-
-
-urlpatterns = [path("chat/<int:id>", django_chat), path("stream", django_stream), path("fail", django_fail)]
-
-
-def django_handler(kind: type[Any]) -> Callable[[], Any]:
-    def app() -> Any:
-        if not settings.configured:
-            settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], LOGGING_CONFIG=None, MIDDLEWARE=[])
-            django.setup()
-        return kind()
-
-    return app
-
-
-go_on = threading.Event()
-
-
-def pieces() -> Iterator[bytes]:
-    work("first")
-    yield b"one "
-    assert go_on.wait(10)
-    work("second")
-    yield b"two"
-    work("third")
-
-
-async def apieces() -> AsyncIterator[bytes]:
-    work("first")
-    yield b"one "
-    assert await asyncio.to_thread(go_on.wait, 10)
-    work("second")
-    yield b"two"
-    work("third")
+    return ASGIHandler()
 
 
 APPS = pytest.mark.parametrize(
     ("serve", "build", "route"),
     [
-        pytest.param(asgi, starlette_app, "/chat/{id}", id="starlette"),
-        pytest.param(asgi, fastapi_app, "/chat/{id}", id="fastapi"),
-        pytest.param(wsgi, flask_app, "/chat/<int:id>", id="flask"),
-        pytest.param(wsgi, django_handler(WSGIHandler), "/chat/<int:id>", id="django-wsgi"),
-        pytest.param(asgi, django_handler(ASGIHandler), "/chat/<int:id>", id="django-asgi"),
+        pytest.param(asgi, starlette_app, "/chat/{number}", id="starlette"),
+        pytest.param(asgi, fastapi_app, "/chat/{number}", id="fastapi"),
+        pytest.param(wsgi, flask_app, "/chat/<int:number>", id="flask"),
+        pytest.param(wsgi, django_wsgi, "/chat/<int:number>", id="django-wsgi"),
+        pytest.param(asgi, django_asgi, "/chat/<int:number>", id="django-asgi"),
     ],
 )
 
@@ -237,7 +194,7 @@ APPS = pytest.mark.parametrize(
 def test_a_request_is_an_interaction(serve: Any, build: Any, route: str, spans: Spans) -> None:
     with serve(build()) as url:
         answers = [http.post(f"{url}/chat/{number}") for number in (1, 2)]
-    assert [answer.json() for answer in answers] == [{"id": 1}, {"id": 2}]
+    assert [answer.json() for answer in answers] == [{"number": 1}, {"number": 2}]
     seen = spans()
     first, second = servers(seen)
     assert first.name == second.name == f"POST {route}"
@@ -394,11 +351,11 @@ def test_a_mounted_app_makes_no_span_of_its_own(spans: Spans) -> None:
     outer = Starlette(routes=[Mount("/{tenant}", app=inner)])
     outer.add_middleware(BaseHTTPMiddleware, dispatch=in_a_span)
     with asgi(outer) as url:
-        assert http.post(f"{url}/acme/chat/1").json() == {"id": 1}
+        assert http.post(f"{url}/acme/chat/1").json() == {"number": 1}
     [server] = servers(spans())
-    assert server.name == "POST /{tenant}/chat/{id}"
+    assert server.name == "POST /{tenant}/chat/{number}"
     [child] = named(spans(), "work")
-    assert child[A.OTEL_LLM_INTERACTION_NAME] == "POST /{tenant}/chat/{id}"
+    assert child[A.OTEL_LLM_INTERACTION_NAME] == "POST /{tenant}/chat/{number}"
 
 
 def test_a_websocket_is_one_interaction(spans: Spans) -> None:
@@ -408,14 +365,14 @@ def test_a_websocket_is_one_interaction(spans: Spans) -> None:
             work()
             await socket.send_text(await socket.receive_text())
 
-    app = Starlette(routes=[WebSocketRoute("/talk/{id}", talk)])
+    app = Starlette(routes=[WebSocketRoute("/talk/{number}", talk)])
     with asgi(app) as url, connect(url.replace("http", "ws") + "/talk/1") as socket:
         for word in ("hello", "again"):
             socket.send(word)
             assert socket.recv() == word
         assert not servers(spans())
     [server] = servers(spans())
-    assert server.name == "GET /talk/{id}"
+    assert server.name == "GET /talk/{number}"
     assert attributes(server)[A.URL_SCHEME] == "ws"
     assert server.status.status_code is StatusCode.UNSET
     children = named(spans(), "work")
@@ -438,10 +395,10 @@ def native_fastapi() -> Any:
     app = fastapi.FastAPI()
     router = fastapi.APIRouter()
 
-    @router.post("/{id}")
-    async def chat(id: int) -> dict[str, int]:  # noqa: A002 # pyright: ignore[reportUnusedFunction]
+    @router.post("/{number}")
+    async def chat(number: int) -> dict[str, int]:  # pyright: ignore[reportUnusedFunction]
         work()
-        return {"id": id}
+        return {"number": number}
 
     app.include_router(router, prefix="/chat")
     return app
@@ -463,14 +420,14 @@ def starlette_with_middleware() -> Any:
 )
 def test_a_span_that_somebody_else_makes_is_completed(build: Any, scope: str, spans: Spans) -> None:
     with asgi(build()) as url:
-        assert http.post(f"{url}/chat/1").json() == {"id": 1}
+        assert http.post(f"{url}/chat/1").json() == {"number": 1}
     [server] = servers(spans())
     assert server.instrumentation_scope
     assert server.instrumentation_scope.name == scope
     [child] = named(spans(), "work")
-    assert child[A.OTEL_LLM_ENDPOINT] == "/chat/{id}"
-    assert child[A.OTEL_LLM_INTERACTION_NAME] == "POST /chat/{id}"
-    assert attributes(server)[A.HTTP_ROUTE] == "/chat/{id}"
+    assert child[A.OTEL_LLM_ENDPOINT] == "/chat/{number}"
+    assert child[A.OTEL_LLM_INTERACTION_NAME] == "POST /chat/{number}"
+    assert attributes(server)[A.HTTP_ROUTE] == "/chat/{number}"
 
 
 @pytest.mark.parametrize("build", [starlette_app, flask_app])
@@ -478,7 +435,7 @@ def test_an_app_that_is_flagged_as_instrumented_is_left_alone(build: Any, spans:
     app = build()
     app._is_instrumented_by_opentelemetry = True
     with (asgi if isinstance(app, Starlette) else wsgi)(app) as url:
-        assert http.post(f"{url}/chat/1").json() == {"id": 1}
+        assert http.post(f"{url}/chat/1").json() == {"number": 1}
     assert not servers(spans())
 
 
@@ -502,23 +459,21 @@ class Body:
         self.closed += 1
 
 
-def respond(body: Any, spans: Spans) -> Any:
-    app = flask.Flask("app")
-    app.wsgi_app.__wrapped__  # it is instrumented  # noqa: B018
+def respond(body: Any) -> Any:
+    """What the server gets when a Flask app returns `body` to it."""
 
-    def answer(*args: Any) -> Any:
-        args[1]("200 OK", [])
+    def answer(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
         return body
 
-    app.full_dispatch_request = lambda *_: answer  # pyright: ignore[reportAttributeAccessIssue]
-    environ: dict[str, Any] = {"REQUEST_METHOD": "GET", "wsgi.url_scheme": "http", "PATH_INFO": "/"}
-    environ |= {"SERVER_NAME": "x", "SERVER_PORT": "1", "wsgi.input": None, "wsgi.errors": None}
-    return app(environ, lambda *_: None)  # pyright: ignore[reportUnknownLambdaType]
+    app: Any = flask.Flask("app")
+    app.full_dispatch_request = lambda: answer
+    return app(EnvironBuilder().get_environ(), Mock())
 
 
 def test_a_wsgi_body_is_what_the_app_returned(spans: Spans) -> None:
     body = Body([b"a", b"b"])
-    seen = respond(body, spans)
+    seen = respond(body)
     assert isinstance(seen, Body)
     assert len(seen) == 2
     assert list(seen) == [b"a", b"b"]
@@ -530,7 +485,7 @@ def test_a_wsgi_body_is_what_the_app_returned(spans: Spans) -> None:
 
 
 def test_a_wsgi_body_that_is_never_read_ends_its_request_when_it_is_closed(spans: Spans) -> None:
-    seen = respond([b"a"], spans)
+    seen = respond([b"a"])
     assert not servers(spans())
     seen.close()
     assert len(servers(spans())) == 1
@@ -538,7 +493,7 @@ def test_a_wsgi_body_that_is_never_read_ends_its_request_when_it_is_closed(spans
 
 def test_a_wsgi_body_that_fails_raises_its_own_exception(spans: Spans) -> None:
     error = OSError("gone")
-    seen = respond(Body([b"a", error]), spans)
+    seen = respond(Body([b"a", error]))
     chunks = iter(seen)
     assert next(chunks) == b"a"
     with pytest.raises(OSError, match="gone") as raised:
@@ -556,7 +511,7 @@ def test_a_generator_finds_its_own_context_again(spans: Spans) -> None:
             work()
             yield b"b"
 
-    seen = respond(body(), spans)
+    seen = respond(body())
     assert list(seen) == [b"a", b"b"]
     seen.close()
     [outer] = [span for span in spans() if span.name == "outer"]
@@ -567,10 +522,17 @@ def test_a_generator_finds_its_own_context_again(spans: Spans) -> None:
     assert otel_context.get_current() == {}
 
 
+def test_servers_tell_apps_from_factories_as_before() -> None:
+    app: Any = Starlette()
+    assert inspect.iscoroutinefunction(app.__call__)
+    with pytest.raises(TypeError, match="missing 3 required positional arguments"):
+        app()
+
+
 def test_frameworks_are_as_they_were_afterwards() -> None:
     WebInstrumentor().uninstrument()
-    wrapped = [Starlette.__call__, Route.handle, flask.Flask.wsgi_app, WSGIHandler.__call__]
-    assert not [method for method in wrapped if hasattr(method, "__wrapped__")]
+    methods: list[Any] = [Starlette.__call__, Route.handle, flask.Flask.wsgi_app]
+    assert not [method for method in methods if hasattr(method, "__wrapped__")]
     WebInstrumentor().instrument()
 
 

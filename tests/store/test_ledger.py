@@ -18,6 +18,7 @@ from store_parts import MakeSpan
 
 from otel_llm_exporters.clickhouse import ClickHouseSpanExporter, LedgerProcessor
 from otel_llm_exporters.clickhouse.spool import Spool
+from otel_llm_semconv import attributes as A
 
 
 def stored(home: Path) -> int:
@@ -133,12 +134,15 @@ class RecordOnly(Sampler):
         return "record only"
 
 
-def test_spans_that_are_not_sampled_are_taken(ledger_home: Path) -> None:
+def test_of_traces_that_are_not_sampled_calls_and_their_roots_are_taken(ledger_home: Path) -> None:
     provider = TracerProvider(sampler=RecordOnly(), shutdown_on_exit=False)
     provider.add_span_processor(LedgerProcessor())
-    provider.get_tracer("t").start_span("call").end()
+    tracer = provider.get_tracer("t")
+    tracer.start_span("call", attributes={A.GEN_AI_OPERATION_NAME: "chat"}).end()
+    tracer.start_span("root", attributes={A.OTEL_LLM_INTERACTION_CALLS: 1}).end()
+    tracer.start_span("GET /health").end()
     provider.shutdown()
-    assert stored(ledger_home) == 1
+    assert stored(ledger_home) == 2
 
 
 def test_ledger_and_exporter_store_a_span_once(ledger_home: Path) -> None:

@@ -83,6 +83,12 @@ def test_a_disabled_sdk_leaves_everything_alone(workplace: Workplace, provider: 
     assert not workplace.home.exists()
 
 
+def test_exporter_and_ledger_store_a_call_once(workplace: Workplace, provider: OfflineProvider) -> None:
+    done = workplace.run(*INSTRUMENT, *SCRIPT, OTEL_TRACES_EXPORTER="clickhouse")
+    assert (done.returncode, done.stderr) == (3, "")
+    assert_ledger_is_bill(calls(ledger(workplace.home)), provider)
+
+
 EXPORTER_ALONE = """
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 _OTelSDKConfigurator().configure()

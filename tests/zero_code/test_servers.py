@@ -74,11 +74,11 @@ def test_an_unsampled_request_is_known_by_its_calls(
         OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
         OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
     )
-    assert server.post("/stream/1", "Hello").status_code == 200
+    assert server.post("/chat/1", "Hello").status_code == 200
     server.stop()
     found = calls(ledger(workplace.home))
     assert_ledger_is_bill(found, provider)
     assert receiver.spans == []
-    assert {call.attributes[A.OTEL_LLM_ENDPOINT] for call in found} == {"/stream/{item}"}
-    assert {call.attributes[A.OTEL_LLM_INTERACTION_NAME] for call in found} == {"POST /stream/{item}"}
+    assert {call.attributes[A.OTEL_LLM_ENDPOINT] for call in found} == {"/chat/{item}"}
+    assert {call.attributes[A.OTEL_LLM_INTERACTION_NAME] for call in found} == {"POST /chat/{item}"}
     assert len({call.attributes[A.OTEL_LLM_INTERACTION_ID] for call in found}) == 1

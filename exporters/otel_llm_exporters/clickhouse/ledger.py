@@ -17,12 +17,14 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
+from functools import cached_property
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_llm_exporters.clickhouse.native import encode
 from otel_llm_exporters.clickhouse.spool import Spool, after_fork, home, queue_size, setting
+from otel_llm_semconv import attributes as A
 
 _logger = logging.getLogger(__name__)
 _TAKEN = "_otel_llm_ledger"
@@ -34,7 +36,6 @@ class LedgerProcessor(SpanProcessor):
     """Writes every span that ends into the spool, from a thread of its own."""
 
     def __init__(self) -> None:
-        self.spool = Spool(home())
         self.dropped = 0
         """Spans that are lost, because they ended faster than they could be written."""
         self._interval = setting("OTEL_LLM_LEDGER_INTERVAL", 1000) / 1000
@@ -45,8 +46,15 @@ class LedgerProcessor(SpanProcessor):
         after_fork(self._reset_in_child)
         atexit.register(self.shutdown)
 
+    @cached_property
+    def spool(self) -> Spool:
+        """Where the segments go. Found when the first span ends: most of a start-up's processes never see one."""
+        return Spool(home())
+
     def on_end(self, span: ReadableSpan) -> None:
         """Take the span; the thread does the rest."""
+        if not span.get_span_context().trace_flags.sampled and not _counts(span):
+            return
         waiting = len(self._queue)
         if waiting >= self._queue_size:
             self.dropped += 1
@@ -118,6 +126,12 @@ class LedgerProcessor(SpanProcessor):
         # Children of multiprocessing (and Celery's) leave by os._exit, past atexit: only its own finalizers run.
         if util := sys.modules.get("multiprocessing.util"):
             util.register_after_fork(self, _shut_down_at_exit)
+
+
+def _counts(span: ReadableSpan) -> bool:
+    # Of a trace that is not sampled, what cost something is kept, and what caused it: no health checks.
+    attributes = span.attributes or {}
+    return A.GEN_AI_OPERATION_NAME in attributes or A.OTEL_LLM_INTERACTION_CALLS in attributes
 
 
 def _shut_down_at_exit(ledger: LedgerProcessor) -> None:
