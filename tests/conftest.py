@@ -13,7 +13,6 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from otel_llm_semconv import attributes as A
 
 from examples.offline_provider import OfflineProvider
 from otel_llm import distro, guard, late
@@ -21,8 +20,20 @@ from otel_llm.call import Call
 from otel_llm.engine import recording
 from otel_llm.engine.prices import price_book
 from otel_llm.integrations import AnthropicInstrumentor, GroqInstrumentor, OpenAIInstrumentor, SDKInstrumentor
+from otel_llm_semconv import attributes as A
 
-SETTINGS = ("OTEL_", "OPENAI_", "ANTHROPIC_", "GROQ_", "AZURE_", "AWS_", "GOOGLE_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+SETTINGS = (
+    "OTEL_",
+    "OPENAI_",
+    "ANTHROPIC_",
+    "GROQ_",
+    "AZURE_",
+    "AWS_",
+    "GOOGLE_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+)
 """What would let the machine that runs the tests decide their outcome."""
 
 Spans = Callable[[], list[ReadableSpan]]

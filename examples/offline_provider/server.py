@@ -238,7 +238,7 @@ class OfflineProvider:
             return self._refuse(client, entry, 400, refusal)
         usual = _TIERS.get(to.provider) if to.wire.name in ("chat", "responses", "messages") else None
         asked = prompt.tier if usual and prompt.tier != "auto" else None
-        entry.response_id = id_ = f"{to.wire.id_prefix}{self._nonce}{self._seq:06d}"
+        entry.response_id = id_ = f"{to.wire.id_prefix}{self._nonce}{entry.seq:06d}"
         tier, said_all = script.tier or asked or usual, answer(prompt, script)
         x = Exchange(id_, to.provider, to.wire, entry, body, prompt, script, said_all, tier, int(time.time()))
         if to.wire is responses.RESPONSES and body.get("store") is not False:

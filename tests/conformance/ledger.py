@@ -7,9 +7,9 @@ from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
-from otel_llm_semconv import attributes as A
 
 from examples.offline_provider import BillEntry, Usage
+from otel_llm_semconv import attributes as A
 
 _COST_PARTS = (
     A.OTEL_LLM_COST_INPUT,
@@ -36,7 +36,9 @@ def assert_ledger_equals_bill(spans: Sequence[ReadableSpan], bill: Sequence[Bill
     recorded = [dict(span.attributes or {}) for span in spans]
     for span in spans:
         assert span.end_time is not None
-        assert span.status.status_code is (StatusCode.ERROR if A.ERROR_TYPE in (span.attributes or {}) else StatusCode.UNSET)
+        assert span.status.status_code is (
+            StatusCode.ERROR if A.ERROR_TYPE in (span.attributes or {}) else StatusCode.UNSET
+        )
     _identify(recorded, bill)
     by_id = {entry.response_id: entry for entry in bill}
     seen = [call[A.GEN_AI_RESPONSE_ID] for call in recorded if call.get(A.GEN_AI_RESPONSE_ID) in by_id]

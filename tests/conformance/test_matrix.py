@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
-from otel_llm_semconv import attributes as A
 
 from examples.offline_provider import OfflineProvider
+from otel_llm_semconv import attributes as A
 from tests.conformance.conftest import Twice
 from tests.conformance.surfaces import SURFACES, Surface
-from tests.conformance.ways import STOP, STREAMS, VALUES, Seen, Way, collect_garbage, drop, use
+from tests.conformance.ways import STOP, STREAMS, VALUES, Seen, Way, drop, use
 from tests.conftest import Spans
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -119,7 +119,6 @@ async def test_the_stream_breaks(cell: Cell, script: str, twice: Twice) -> None:
     silent = cell.way.lines or cell.surface.resource == "responses"  # a failed response is an event like others
     assert seen.error is not None or (silent and "error event" in script)
     assert outcome(call) == "failed"
-
 
 
 @matrix(*STREAMS)
@@ -237,7 +236,7 @@ async def test_nothing_is_sent_before_its_time(
 ) -> None:
     client = cell.client()
     pending = cell.way.call(cell.surface, client, cell.surface.body("Why?"))
-    if hasattr(pending, "__await__") or cell.way.within and not hasattr(pending, "response"):
+    if hasattr(pending, "__await__") or (cell.way.within and not hasattr(pending, "response")):
         assert not provider.requests
         assert not spans()
     if hasattr(pending, "close"):

@@ -197,7 +197,13 @@ _CLOCKS = re.compile(r'((?:created|created_at|completed_at|expires_at)\\?"\s*:\s
 
 def neutral(value: Any) -> str:
     """A value without what differs from one call to the next: ids and clocks."""
-    text = value.decode() if isinstance(value, bytes) else value if isinstance(value, str) else json.dumps(value, default=repr)
+    text = (
+        value.decode()
+        if isinstance(value, bytes)
+        else value
+        if isinstance(value, str)
+        else json.dumps(value, default=repr)
+    )
     return _CLOCKS.sub(r"\g<1>0", _IDS.sub("ID", text))
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -127,8 +128,8 @@ def test_a_queue_that_overflows_is_counted(
 
 
 class RecordOnly(Sampler):
-    def should_sample(self, *args: object, **kwargs: object) -> SamplingResult:
-        return SamplingResult(Decision.RECORD_ONLY)
+    def should_sample(self, *args: Any, **kwargs: Any) -> SamplingResult:
+        return SamplingResult(Decision.RECORD_ONLY, args[4])
 
     def get_description(self) -> str:
         return "record only"

@@ -53,7 +53,8 @@ class LedgerProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Take the span; the thread does the rest."""
-        if not span.get_span_context().trace_flags.sampled and not _counts(span):
+        context = span.get_span_context()
+        if context is not None and not context.trace_flags.sampled and not _counts(span):
             return
         waiting = len(self._queue)
         if waiting >= self._queue_size:
