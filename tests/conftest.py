@@ -56,7 +56,7 @@ def recorder(home: Path) -> InMemorySpanExporter:
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(distro, "entry_points", lambda group: ())  # pyright: ignore[reportUnknownLambdaType]
+        patch.setattr(distro, "_ledgers", list)
         distro.attach(provider)
     trace.set_tracer_provider(provider)
     price_book().resolve(Call("chat", "openai", "gpt-4o-mini"))

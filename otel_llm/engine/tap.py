@@ -96,6 +96,8 @@ class _Reader:
             self._words += words(chunk)
         dialect.fold(self.body, chunk)
         self.over = self.over or "over" in self.body
+        if self.body.get("error") is not None:
+            self.end("failed")  # older SDKs raise, and leave the response open
         return dialect.usage_only is not None and dialect.usage_only(chunk)
 
     def document(self, body: Any) -> None:

@@ -33,7 +33,7 @@ UNFINISHED = ("aborted", "abandoned", "failed")
 
 def assert_ledger_equals_bill(spans: Sequence[ReadableSpan], bill: Sequence[BillEntry]) -> None:
     """Every call once, bucket by bucket and nano-dollar by nano-dollar; what could not be seen is marked as such."""
-    recorded = [dict(span.attributes or {}) for span in spans]
+    recorded: list[dict[str, Any]] = [dict(span.attributes or {}) for span in spans]
     for span in spans:
         assert span.end_time is not None
         assert span.status.status_code is (

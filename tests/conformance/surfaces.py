@@ -6,6 +6,7 @@ and async; the tests await what is awaitable and drive both alike.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -89,7 +90,19 @@ def _openai(url: str) -> Body:
     return {"api_key": "k", "base_url": f"{url}/v1"}
 
 
+def written(field: str, **rest: Any) -> Callable[[str], Body]:
+    """A request body with the text in `field`."""
+    return lambda text: {**rest, field: text}
+
+
+def reached(field: str, path: str = "", **rest: Any) -> Callable[[str], Body]:
+    """A client's options with the provider's URL in `field`."""
+    return lambda url: {**rest, field: url + path}
+
+
 _AZURE_VERSION = "2024-10-21"
+_COMPLETIONS: Any = importlib.import_module("openai.resources.chat").Completions
+_HELPER = "chat.completions" if hasattr(_COMPLETIONS, "stream") else "beta.chat.completions"
 _CHAT = Surface(
     "openai chat",
     openai,
@@ -97,7 +110,7 @@ _CHAT = Surface(
     "chat.completions",
     chat("gpt-4o-mini"),
     _openai,
-    helper="chat.completions" if hasattr(openai.resources.chat.Completions, "stream") else "beta.chat.completions",
+    helper=_HELPER,
     shape={"response_format": Answer},
 )
 _MESSAGES = Surface(
@@ -113,21 +126,21 @@ _MESSAGES = Surface(
 SURFACES: tuple[Surface, ...] = (
     _CHAT,
     replace(_CHAT, name="openai responses", resource="responses", helper="responses",
-            body=lambda text: {"model": "gpt-5.2", "input": text}, shape={"text_format": Answer}),
+            body=written("input", model="gpt-5.2"), shape={"text_format": Answer}),
     replace(_CHAT, name="openai completions", resource="completions", helper="",
-            body=lambda text: {"model": "gpt-3.5-turbo-instruct", "prompt": text}),
+            body=written("prompt", model="gpt-3.5-turbo-instruct")),
     replace(_CHAT, name="openai embeddings", resource="embeddings", helper="", streams=False,
-            body=lambda text: {"model": "text-embedding-3-small", "input": text, "dimensions": 8}),
+            body=written("input", model="text-embedding-3-small", dimensions=8)),
     replace(_CHAT, name="azure chat", client="AzureOpenAI",
-            at=lambda url: {"api_key": "k", "azure_endpoint": url, "api_version": _AZURE_VERSION}),
+            at=reached("azure_endpoint", api_key="k", api_version=_AZURE_VERSION)),
     _MESSAGES,
     replace(_MESSAGES, name="anthropic beta messages", resource="beta.messages", helper="beta.messages"),
     replace(_MESSAGES, name="bedrock messages", client="AnthropicBedrock", helper="", lines=False,
             body=messages("global.anthropic.claude-haiku-4-5-20251001-v1:0"),
-            at=lambda url: {"aws_access_key": "k", "aws_secret_key": "s", "aws_region": "us-east-1", "base_url": url}),
+            at=reached("base_url", aws_access_key="k", aws_secret_key="s", aws_region="us-east-1")),
     replace(_MESSAGES, name="vertex messages", client="AnthropicVertex", helper="",
             body=messages("claude-haiku-4-5@20251001"),
-            at=lambda url: {"access_token": "t", "region": "us-east5", "project_id": "p", "base_url": f"{url}/v1"}),
+            at=reached("base_url", "/v1", access_token="t", region="us-east5", project_id="p")),
     Surface("groq chat", groq, "Groq", "chat.completions", chat("openai/gpt-oss-120b"),
             lambda url: {"api_key": "k", "base_url": url}, helper=""),
 )  # fmt: skip

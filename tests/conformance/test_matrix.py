@@ -116,14 +116,18 @@ async def test_the_provider_does_not_answer(cell: Cell, script: str, twice: Twic
 @matrix(*STREAMS)
 async def test_the_stream_breaks(cell: Cell, script: str, twice: Twice) -> None:
     seen, [call] = await twice(cell.way, lambda seen: cell.use(f"[[offline:chunks 9; {script}]] Why?", seen))
-    silent = cell.way.lines or cell.surface.resource == "responses"  # a failed response is an event like others
-    assert seen.error is not None or (silent and "error event" in script)
+    assert seen.error is not None or "error event" in script  # which some SDKs hand on as an event
     assert outcome(call) == "failed"
+
+
+def stop(_item: Any) -> object:
+    """Read no further."""
+    return STOP
 
 
 @matrix(*STREAMS)
 async def test_the_user_stops_reading(cell: Cell, twice: Twice) -> None:
-    seen, [call] = await twice(cell.way, lambda seen: cell.use(SLOWLY, seen, lambda _item: STOP))
+    seen, [call] = await twice(cell.way, lambda seen: cell.use(SLOWLY, seen, stop))
     assert len(seen.values) == 1
     # A block closes the stream; but a plain generator of lines is gone as soon as its loop is left.
     left = ["aborted"] if cell.way.within else ["abandoned"]
@@ -178,7 +182,7 @@ def cancel_when(cell: Cell) -> Iterator[Callable[[Awaitable[None], Callable[[], 
                 await doing
             return
         task = asyncio.ensure_future(doing)
-        while not ready():
+        while not ready():  # noqa: ASYNC110 - what it waits for happens in another thread
             await asyncio.sleep(0.002)
         await asyncio.sleep(0.02)
         task.cancel()
@@ -257,4 +261,4 @@ async def test_fifty_at_once(
     await asyncio.gather(*(use(way, surface, client, *pair) for pair in zip(bodies, all_seen, strict=True)))
     found = audited()
     assert len(found) == 50
-    assert len({(call.attributes or {})[A.GEN_AI_USAGE_INPUT_TOKENS] for call in found}) > 40
+    assert len({str((call.attributes or {})[A.GEN_AI_USAGE_INPUT_TOKENS]) for call in found}) > 40

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -120,7 +120,7 @@ class Seen:
 
     def add(self, item: Any) -> None:
         """Note an item."""
-        self.types.append(type(item))
+        self.types.append(cast("type[Any]", type(item)))
         self.values.append(plain(item))
 
     def must_equal(self, other: Seen, way: Way) -> None:
