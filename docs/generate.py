@@ -14,6 +14,9 @@ from pathlib import Path
 import click
 
 from otel_llm.cli import main as otel_llm
+from otel_llm.frameworks.langchain import langchain
+from otel_llm.frameworks.threads import threads
+from otel_llm.frameworks.web import WEB_FRAMEWORKS
 from otel_llm.integrations import INTEGRATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,7 +31,10 @@ def support_table() -> str:
     for integration in INTEGRATIONS:
         versions = f"{integration.oldest} … {integration.newest_major}.x"
         lines.append(f"| {integration.distribution} | {versions} | {integration.surfaces} |")
-    lines.append("| langchain, langgraph | 0.3 … 1.x | workflows, agents, tools; the model call is the SDK's |")
+    lines += ["", "| framework | tested versions | recorded |", "|---|---|---|"]
+    for framework in (langchain, *WEB_FRAMEWORKS, threads):
+        versions = f"{framework.oldest} … {framework.newest_major}.x"
+        lines.append(f"| {framework.distribution} | {versions} | {framework.surfaces} |")
     return "\n".join(lines) + "\n\n"
 
 
