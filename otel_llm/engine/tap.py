@@ -84,8 +84,9 @@ class _Reader:
         self._events += 1
         if self._events == 1:
             self.recording.call.time_to_first_chunk = self.recording.elapsed_ns() / 1e9
-        elif self._words is None and dialect.wanted and len(raw) > _SHORT and not dialect.wanted.search(raw):
-            return False
+        elif self._events > _HEAD and self._words is None and len(raw) > _SHORT:
+            if dialect.wanted is not None and not dialect.wanted.search(raw):
+                return False
         data = payload(raw)
         if data == b"[DONE]":
             self.over = True
@@ -168,6 +169,8 @@ class _Reader:
         self.abandoned()
 
 
+# Id and model are in one of the first events: Azure begins with its content filter's verdict.
+_HEAD = 3
 # A shorter event is parsed without a look: `data: [DONE]`.
 _SHORT = 32
 # Whose exceptions mean that the body could not be read; any other is the caller's own, while it was reading.
