@@ -84,9 +84,8 @@ class _Reader:
         self._events += 1
         if self._events == 1:
             self.recording.call.time_to_first_chunk = self.recording.elapsed_ns() / 1e9
-        elif self._events > _HEAD and self._words is None and len(raw) > _SHORT:
-            if dialect.wanted is not None and not dialect.wanted.search(raw):
-                return False
+        elif self._may_skip(raw) and dialect.wanted is not None and not dialect.wanted.search(raw):
+            return False
         data = payload(raw)
         if data == b"[DONE]":
             self.over = True
@@ -100,6 +99,9 @@ class _Reader:
         if self.body.get("error") is not None:
             self.end("failed")  # older SDKs raise, and leave the response open
         return dialect.usage_only is not None and dialect.usage_only(chunk)
+
+    def _may_skip(self, raw: bytes) -> bool:
+        return self._events > _HEAD and self._words is None and len(raw) > _SHORT
 
     def document(self, body: Any) -> None:
         """Take the whole body."""
