@@ -170,7 +170,8 @@ def cancel_when(cell: Cell) -> Iterator[Callable[[Awaitable[None], Callable[[], 
         raise KeyboardInterrupt
 
     def press_when(ready: Callable[[], Any]) -> None:
-        while not ready():
+        patience = time.monotonic() + 10
+        while not ready() and time.monotonic() < patience:
             time.sleep(0.002)
         time.sleep(0.02)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
@@ -182,7 +183,7 @@ def cancel_when(cell: Cell) -> Iterator[Callable[[Awaitable[None], Callable[[], 
                 await doing
             return
         task = asyncio.ensure_future(doing)
-        while not ready():  # noqa: ASYNC110 - what it waits for happens in another thread
+        while not ready() and not task.done():  # noqa: ASYNC110 - what it waits for happens in another thread
             await asyncio.sleep(0.002)
         await asyncio.sleep(0.02)
         task.cancel()
