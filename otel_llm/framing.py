@@ -46,7 +46,7 @@ class ServerSentEvents:
     def feed(self, data: bytes) -> bytes:
         """Take whole events, keep what is left."""
         whole = self._tail + data if self._tail else data
-        end = b"\r\n\r\n" if b"\r\n" in whole else b"\n\n"
+        end = b"\r\n\r\n" if b"\r\n" in whole else b"\r\r" if b"\r\r" in whole else b"\n\n"
         *events, self._tail = whole.split(end)
         given = b"".join(self._given(event, end) for event in events)
         return given if self._hides else data
@@ -90,11 +90,13 @@ class AmazonEvents:
             total, headers = struct.unpack_from(">II", buffer)
             if len(buffer) < total or total < 16:
                 break
-            frame, buffer = buffer[12 + headers : total - 4], buffer[total:]
+            head, frame, buffer = buffer[12 : 12 + headers], buffer[12 + headers : total - 4], buffer[total:]
             with guard:
                 inner = json.loads(frame).get("bytes")
                 if inner:
                     self._take(base64.b64decode(inner))
+                elif b":exception-type" in head:
+                    self._take(b'{"type": "error", "error": %b}' % frame)
         self._tail = buffer
         return data
 
