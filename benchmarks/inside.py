@@ -16,7 +16,7 @@ import resource
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -237,8 +237,8 @@ def _attributes() -> dict[tuple[type, str], Any]:
 # The measurements.
 
 
-class Bench:
-    """The orders, by name."""
+class Orders:
+    """What can be ordered, by name."""
 
     def __init__(self, name: str) -> None:
         openai: Any = importlib.import_module("openai")
@@ -400,18 +400,14 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _orders() -> Iterator[dict[str, Any]]:
-    for line in sys.stdin:
-        yield json.loads(line)
-
-
 def _serve(name: str) -> None:
     # Whatever a subject prints must not look like a result.
     results = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    bench = Bench(name)
-    for order in _orders():
-        result = getattr(bench, order.pop("order"))(**order)
+    orders = Orders(name)
+    for line in sys.stdin:
+        order = json.loads(line)
+        result = getattr(orders, order.pop("order"))(**order)
         results.write(json.dumps(result) + "\n")
         results.flush()
 

@@ -5,26 +5,27 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from rich.console import Console
 
 from benchmarks.processes import Worker, start
 from benchmarks.subjects import OURS, Subject, SubjectError, prepare
 
-SPANS_ONLY = f"{OURS.name}, spans only"
-ASYNC = f"{OURS.name}, async"
-_CALLS = {"plain": (20, 2), "stream": (4, 1)}
-"""Pairs of blocks per round, and calls per block, by kind."""
+_Found = TypeVar("_Found")
+_SPANS_ONLY = f"{OURS.name}, spans only"
+# Pairs of blocks per round, and calls per block, by kind. A round of plain calls is long enough for the ledger, which
+# writes once a second, to work as it does in an application.
+_CALLS = {"plain": (100, 2), "stream": (12, 1)}
 SEGMENTS = (512, 5, 1)
 """Spans per segment: a full one, a quiet second, a single call."""
 _COUNTED = 2
-_FEWEST = 3
+_FEWEST = 2
 
 
 @dataclass
@@ -52,8 +53,8 @@ class Pairs:
         return min(self.full) - min(self.bare)
 
     @property
-    def ratio(self) -> float:
-        """Added to bare, by their medians."""
+    def share(self) -> float:
+        """Added in relation to bare, by their medians."""
         return statistics.median(self.added) / statistics.median(self.bare)
 
 
@@ -67,7 +68,7 @@ class Bench:
         """By subject and distribution."""
         self.unable: dict[str, str] = {}
         self.litter: set[str] = set()
-        """Files that somebody left in the working directory."""
+        """Files of the working directory that we made or changed."""
         self.yardstick: list[float] = []
         """Milliseconds of CPU for `sum(range(100_000))`, once per round."""
 
@@ -86,6 +87,9 @@ class Bench:
                     raise
                 self.unable[name] = f"{what}: {error}"
 
+    def _complete(self, found: dict[str, _Found]) -> dict[str, _Found]:
+        return {name: value for name, value in found.items() if name not in self.unable}
+
     def install(self) -> None:
         """Make an environment for each."""
         for subject in self.subjects:
@@ -97,26 +101,23 @@ class Bench:
         found: dict[str, dict[str, Pairs]] = {kind: {} for kind in _CALLS}
         with ExitStack() as stack:
             workers: dict[str, Worker] = {}
-            for name, subject in [*((subject.name, subject) for subject in self.subjects), (SPANS_ONLY, OURS)]:
+            for name, subject in [*((subject.name, subject) for subject in self.subjects), (_SPANS_ONLY, OURS)]:
                 with self._turn(name, "calls"):
                     workers[name] = stack.enter_context(Worker(subject.environment, name))
-                    workers[name].ask("warm", kinds=[turn[3] + turn[2] for turn in _turns([name])])
-            for name, row, kind, prefix in _turns(workers):
-                if name not in self.unable:
-                    with self._turn(name, f"functions of {prefix}{kind} calls"):
-                        count = workers[name].ask("count", kind=prefix + kind, calls=_COUNTED)
-                        found[kind][row] = Pairs(functions=count["full"] - count["bare"])
+                    workers[name].ask("warm", kinds=[call.kind for call in _calls_of(name)])
+                    for call in _calls_of(name):
+                        count = workers[name].ask("count", kind=call.kind, calls=_COUNTED)
+                        found[call.table][call.row] = Pairs(functions=count["full"] - count["bare"])
             for number in _rounds(seconds):
                 self.yardstick.append(_yardstick())
-                for name, row, kind, prefix in _turns(workers):
-                    if name not in self.unable:
-                        with self._turn(name, f"{prefix}{kind} calls, round {number}"):
-                            blocks, calls = _CALLS[kind]
-                            pairs = workers[name].ask("compare", kind=prefix + kind, blocks=blocks, calls=calls)
-                            found[kind][row].add(**pairs)
-            for worker in workers.values():
-                self.litter.update(worker.litter())
-        return found
+                for name, worker in workers.items():
+                    with self._turn(name, f"calls, round {number}"):
+                        for call in _calls_of(name) if name not in self.unable else ():
+                            blocks, calls = _CALLS[call.table]
+                            pairs = worker.ask("compare", kind=call.kind, blocks=blocks, calls=calls)
+                            found[call.table][call.row].add(**pairs)
+            self.litter.update(workers[OURS.name].litter())
+        return {kind: self._complete(rows) for kind, rows in found.items()}
 
     def starts(self, seconds: float) -> dict[str, tuple[Pairs, Pairs]]:
         """CPU seconds and peak MB of an application that imports openai, by subject."""
@@ -127,12 +128,12 @@ class Bench:
                     with self._turn(subject.name, f"start-up, round {number}"):
                         bare = start(subject.environment, ("python",), Path(folder))
                         full = start(subject.environment, subject.start, Path(folder))
-                        self.litter.update(full.litter)
+                        self.litter.update(full.litter if subject is OURS else ())
                         if number > 1:  # the first start fills the machine's caches
                             cpu, memory = found.setdefault(subject.name, (Pairs(), Pairs()))
                             cpu.add([bare.cpu], [full.cpu])
                             memory.add([bare.memory], [full.memory])
-        return found
+        return self._complete(found)
 
     def growth(self, sizes: Sequence[int]) -> dict[str, dict[str, list[int]]]:
         """What a process holds after these numbers of plain calls, without and with us."""
@@ -145,7 +146,7 @@ class Bench:
         names = ("bare", OURS.name)
         with self._turn(OURS.name, f"{sizes[-1]:,} calls"), ThreadPoolExecutor() as pool:
             return dict(zip(names, pool.map(grow, names), strict=True))
-        return {}
+        raise AssertionError
 
     def store(self, rounds: int) -> dict[str, Any]:
         """What `inside.py` found out about segments."""
@@ -154,12 +155,18 @@ class Bench:
             return worker.ask("store", sizes=SEGMENTS, rounds=rounds)
 
 
-def _turns(workers: Iterable[str]) -> Iterator[tuple[str, str, str, str]]:
-    for name in workers:
-        for kind in _CALLS:
-            yield name, name, kind, ""
-            if name == OURS.name:
-                yield name, ASYNC, kind, "async "
+class _Call(NamedTuple):
+    kind: str
+    """As `inside.py` knows it."""
+    table: str
+    row: str
+
+
+def _calls_of(subject: str) -> Iterator[_Call]:
+    for kind in _CALLS:
+        yield _Call(kind, kind, subject)
+        if subject == OURS.name:
+            yield _Call(f"async {kind}", kind, f"{subject}, async")
 
 
 def _rounds(seconds: float) -> Iterator[int]:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from typing import Any, Self
 from benchmarks.subjects import Environment, SubjectError, last_line
 
 _INSIDE = Path(__file__).with_name("inside.py")
+_APP = "import openai\n"
 
 
 class Worker:
@@ -39,11 +41,9 @@ class Worker:
         """The result of one measurement. Raises SubjectError with what the process said last."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        try:
+        with suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps({"order": order, **arguments}) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass
         line = self._process.stdout.readline()
         if not line:
             self._errors.seek(0)
@@ -51,8 +51,8 @@ class Worker:
         return json.loads(line)
 
     def litter(self) -> list[str]:
-        """What it left in its working directory."""
-        return sorted(path.name for path in self._application.iterdir() if path.name != "app.py")
+        """The files of its working directory that it made or changed."""
+        return _touched(self._application)
 
     def close(self) -> None:
         """End the process."""
@@ -79,7 +79,7 @@ class Start:
     memory: float
     """Peak, in MB."""
     litter: list[str]
-    """What it left in its working directory."""
+    """The files of its working directory that it made or changed."""
 
 
 def start(environment: Environment, command: tuple[str, ...], home: Path) -> Start:
@@ -103,13 +103,16 @@ def start(environment: Environment, command: tuple[str, ...], home: Path) -> Sta
         if process.returncode:
             errors.seek(0)
             raise SubjectError(last_line(errors.read()))
-    litter = sorted(path.name for path in application.iterdir() if path.name != "app.py")
     unit = 1e6 if sys.platform == "darwin" else 1e6 / 1024
-    return Start(used.ru_utime + used.ru_stime, used.ru_maxrss / unit, litter)
+    return Start(used.ru_utime + used.ru_stime, used.ru_maxrss / unit, _touched(application))
 
 
 def _application(home: Path) -> Path:
     folder = home / "application"
     folder.mkdir(exist_ok=True)
-    (folder / "app.py").write_text("import openai\n")
+    (folder / "app.py").write_text(_APP)
     return folder
+
+
+def _touched(application: Path) -> list[str]:
+    return [path.name for path in application.iterdir() if path.name != "app.py" or path.read_text() != _APP]

@@ -57,5 +57,7 @@ def _markdown(table: Table) -> str:
 
 def spread(values: Sequence[float], digits: int = 0) -> str:
     """`123 (110 .. 140)`: the median and the quartiles around it."""
+    if len(values) < 2:
+        return f"{values[0]:.{digits}f}"
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return f"{middle:.{digits}f} ({low:.{digits}f} .. {high:.{digits}f})"

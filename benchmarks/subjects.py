@@ -110,6 +110,6 @@ def _uv(*arguments: str, **variables: str) -> str:
 
 
 def last_line(text: str) -> str:
-    """The last line that says something."""
-    lines = text.strip().splitlines()
+    """The last line that says something, without the path of this checkout."""
+    lines = text.replace(str(ROOT), ".").strip().splitlines()
     return lines[-1].strip() if lines else "no reason given"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from traceback import format_exception_only
 from types import TracebackType
 
 logger = logging.getLogger("otel_llm")
@@ -33,9 +34,9 @@ class _Guard:
         _seen.add(place)
         logger.log(
             level,
-            "telemetry of a call is incomplete, the call itself is not affected: %s: %s (%s:%d)",
-            kind.__name__,
-            error,
+            "telemetry of a call is incomplete, the call itself is not affected: %s (%s:%d)",
+            # As text: whoever keeps the log record would keep the error's frames, and the call in them.
+            "".join(format_exception_only(error)).strip(),
             *place,
             exc_info=error if level == logging.DEBUG else None,
         )

@@ -7,6 +7,9 @@ from typing import Any, cast
 
 from otel_llm.call import Call
 
+# Nobody counts beyond it, and what it costs still fits into 64 bits.
+_MOST = 10**12
+
 
 def get(body: Any, *path: str) -> Any:
     """The value at `path` in nested dicts or objects; None where a step is missing or null."""
@@ -24,26 +27,28 @@ def items(body: Any, *path: str) -> list[Any]:
 
 
 def text(value: Any) -> str | None:
-    """`value` if it is a non-empty string."""
-    return value if isinstance(value, str) and value else None
+    """`value` if it is a non-empty string, without the half characters that JSON may hold and UTF-8 may not."""
+    if not isinstance(value, str) or not value:
+        return None
+    return value if value.isascii() else value.encode(errors="replace").decode()
 
 
 def count(value: Any) -> int | None:
     """A count of tokens: a whole number from 0, also when it comes as a string or a float; None for anything else."""
     if isinstance(value, bool):
         return None
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
+        value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if isinstance(value, int) and value >= 0 else None
+    return value if isinstance(value, int) and 0 <= value <= _MOST else None
 
 
 def _strings(value: Any) -> list[str]:
     # Not any iterable: a generator is the caller's, to be read once.
     if not isinstance(value, (list, tuple)):
         return []
-    return [item for item in cast("list[Any]", value) if isinstance(item, str)]
+    return [said for item in cast("list[Any]", value) if (said := text(item)) is not None]
 
 
 def parameters(call: Call, body: Mapping[str, Any], names: Mapping[str, tuple[str, type]]) -> None:
@@ -52,14 +57,15 @@ def parameters(call: Call, body: Mapping[str, Any], names: Mapping[str, tuple[st
         value = body.get(field)
         if isinstance(value, bool):
             continue
-        if kind is float and isinstance(value, (int, float)):
-            call.request[attribute] = float(value)
-        elif kind is int and isinstance(value, (int, float)):
-            call.request[attribute] = int(value)
-        elif kind is str and isinstance(value, str):
-            call.request[attribute] = value
-        elif kind is list:
-            strings = [value] if isinstance(value, str) else _strings(value)
+        if kind in (int, float):
+            if isinstance(value, (int, float)) and abs(value) < 2**63:  # what an attribute can hold
+                call.request[attribute] = kind(value)
+        elif kind is str:
+            said = text(value)
+            if said is not None:
+                call.request[attribute] = said
+        else:
+            strings = _strings([value] if isinstance(value, str) else value)
             if strings:
                 call.request[attribute] = strings
 

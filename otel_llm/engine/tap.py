@@ -11,7 +11,7 @@ import atexit
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import partial
 from typing import Any, Self
 from weakref import WeakSet
@@ -41,6 +41,8 @@ def tap(response: Any, recording: Recording, dialect: Dialect) -> None:
     headers = response.headers
     kind = headers.get("content-type", "").split(";")[0].strip().lower()
     coding = headers.get("content-encoding", "identity")
+    if recording.call.stream and kind not in (AMAZON_EVENTS, "application/json"):
+        kind = SERVER_SENT_EVENTS  # SDKs take it for that, whatever the server calls it
     reader = _Reader(recording, dialect, streamed=kind in (SERVER_SENT_EVENTS, AMAZON_EVENTS))
     hides = kind == SERVER_SENT_EVENTS and recording.asked is not None
     framing: Framing
@@ -203,26 +205,34 @@ if hasattr(os, "register_at_fork"):
 class _Tap(Proxy):
     """The byte stream of a response, reading along."""
 
-    def __init__(self, stream: Any, reader: _Reader, framing: Framing, decoder: Any, decoded: bool) -> None:
+    def __init__(self, stream: Any, reader: _Reader, framing: Framing, decoder: Any, hides: bool) -> None:
         super().__init__(stream)
         self._self_reader = reader
         self._self_framing = framing
         self._self_decoder = decoder
-        self._self_decoded = decoded
+        self._self_hides = hides
 
     def _self_take(self, data: bytes) -> bytes:
+        decoder, hides = self._self_decoder, self._self_hides
+        if decoder is not None and hides:
+            data = _joined(decoder.decode(data))  # raises what it would have raised for the caller
         with guard:
-            decoder = self._self_decoder
-            if decoder is None:
-                return self._self_framing.feed(data)
-            plain = self._self_framing.feed(decoder.decode(data))
-            return plain if self._self_decoded else data
+            plain = data if decoder is None or hides else _joined(decoder.decode(data))
+            given = self._self_framing.feed(plain)
+            return given if hides else data
         return data
 
     def _self_rest(self) -> bytes:
+        decoder, framing = self._self_decoder, self._self_framing
+        if not self._self_hides:
+            with guard:
+                framing.feed(b"" if decoder is None else _joined(decoder.flush()))
+                framing.rest()
+            return b""
+        tail = b"" if decoder is None else _joined(decoder.flush())
         with guard:
-            return self._self_framing.rest()
-        return b""
+            return framing.feed(tail) + framing.rest()
+        return tail
 
     def __iter__(self) -> Iterator[bytes]:
         take = self._self_take
@@ -255,3 +265,8 @@ class _Tap(Proxy):
         """Whoever closes the body ends the reading of it."""
         self._self_reader.closed()
         await self.__wrapped__.aclose()
+
+
+def _joined(decoded: bytes | Iterable[bytes]) -> bytes:
+    """What a decoder gave: httpx's gives bytes, httpx2's gives pieces."""
+    return decoded if isinstance(decoded, bytes) else b"".join(decoded)

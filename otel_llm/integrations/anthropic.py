@@ -13,7 +13,6 @@ from opentelemetry.trace import Status, StatusCode
 from otel_llm.dialects.anthropic_messages import messages
 from otel_llm.engine.proxy import Proxy
 from otel_llm.engine.recording import current_recording
-from otel_llm.guard import guard
 from otel_llm.integrations.providers import provider_of
 from otel_llm.integrations.stainless import hooks, patches
 from otel_llm.spec import Hook, Integration
@@ -49,20 +48,22 @@ class _SilentSpan(Proxy):
     def end(self, end_time: int | None = None) -> None: ...
 
 
-class _QuietTracer(Proxy):
-    """The SDK's tracer, which makes no span of its own for a call that is being recorded."""
+class _LendingTracer(Proxy):
+    """The SDK's tracer, which starts no span of its own, but lends ours."""
 
-    def start_span(self, *args: Any, **kwargs: Any) -> Any:
-        with guard:
-            recording = current_recording()
-            if recording is not None:
-                return _SilentSpan(recording.span)
-        return self.__wrapped__.start_span(*args, **kwargs)
+    def __init__(self, tracer: Any, span: Any) -> None:
+        super().__init__(tracer)
+        self._self_span = span
+
+    def start_span(self, *_args: Any, **_kwargs: Any) -> _SilentSpan:
+        return _SilentSpan(self._self_span)
 
 
-def _get_tracer(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    tracer = wrapped(*args, **kwargs)
-    return None if tracer is None else _QuietTracer(tracer)
+def _start_api_call_span(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    recording = current_recording()
+    if recording is not None:
+        args = (_LendingTracer(args[0], recording.span), *args[1:])
+    return wrapped(*args, **kwargs)
 
 
 anthropic = Integration(
@@ -72,5 +73,5 @@ anthropic = Integration(
     newest_major=2,
     surfaces="messages, beta messages, tool runner; Bedrock, Vertex and Foundry clients",
     patches=patches("anthropic", {"/v1/messages": messages}, _provider),
-    hooks=(*hooks("anthropic"), Hook("anthropic._base_client", "get_tracer", _get_tracer)),
+    hooks=(*hooks("anthropic"), Hook("anthropic._base_client", "start_api_call_span", _start_api_call_span)),
 )

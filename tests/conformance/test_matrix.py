@@ -169,12 +169,14 @@ def cancel_when(cell: Cell) -> Iterator[Callable[[Awaitable[None], Callable[[], 
     def interrupt(_number: int, _frame: Any) -> None:
         raise KeyboardInterrupt
 
+    cell.client()  # or skip the test
+    ended = threading.Event()
+
     def press_when(ready: Callable[[], Any]) -> None:
-        patience = time.monotonic() + 10
-        while not ready() and time.monotonic() < patience:
+        while not ready() and not ended.is_set():
             time.sleep(0.002)
-        time.sleep(0.02)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+        if not ended.wait(0.02):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
 
     async def cancel(doing: Awaitable[None], ready: Callable[[], Any]) -> None:
         if not cell.asynchronous:
@@ -192,6 +194,7 @@ def cancel_when(cell: Cell) -> Iterator[Callable[[Awaitable[None], Callable[[], 
 
     before = signal.signal(signal.SIGALRM, interrupt)
     yield cancel
+    ended.set()
     signal.signal(signal.SIGALRM, before)
 
 

@@ -13,11 +13,13 @@ import openai
 import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.trace import SpanKind
 
 import otel_llm
 from examples.offline_provider import OfflineProvider
+from otel_llm import distro
 from otel_llm.frameworks import ThreadsInstrumentor
 from otel_llm_semconv import attributes as A
 from tests.conftest import Spans
@@ -331,3 +333,30 @@ def test_ten_thousand_interactions_leave_nothing_behind(spans: Spans, recorder: 
     before = len(gc.get_objects())
     many(10_000)
     assert len(gc.get_objects()) - before < 500
+
+
+def test_identity_is_there_when_a_span_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[str, Any, Any]] = []
+
+    class Watch(SpanProcessor):
+        def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+            started.append((span.name, said(span, A.USER_ID), said(span, A.OTEL_LLM_FEATURE)))
+
+    pipeline = TracerProvider(shutdown_on_exit=False)
+    pipeline.add_span_processor(Watch())
+    monkeypatch.setattr(distro, "_ledgers", list)
+    distro.attach(pipeline)
+    tracer = pipeline.get_tracer("app")
+    with otel_llm.interaction("answer", user_id="ada"):
+        tracer.start_span("first").end()
+        otel_llm.attribute(feature="support")
+        with otel_llm.interaction("part", user_id="grace"):
+            tracer.start_span("second").end()
+        tracer.start_span("third").end()
+    tracer.start_span("outside").end()
+    assert started == [
+        ("first", "ada", None),
+        ("second", "grace", "support"),
+        ("third", "ada", "support"),
+        ("outside", None, None),
+    ]

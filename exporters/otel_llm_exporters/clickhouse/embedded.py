@@ -39,7 +39,8 @@ _IMPORT = (
 )
 _READ_ONLY = (
     "readonly=2&session_timezone=UTC&do_not_merge_across_partitions_select_final=1&"
-    "output_format_json_quote_decimals=1&output_format_json_quote_64bit_integers=0"
+    "output_format_json_quote_decimals=1&output_format_json_quote_64bit_integers=0&output_format_write_statistics=0&"
+    "output_format_parallel_formatting=0"
 )
 _MESSAGE = re.compile(r"DB::Exception: (?!Code: )(?P<text>.*?)[.:]? \([A-Z0-9_]+\)", re.DOTALL)
 _NOISE = re.compile(r",? Stack trace|\. Expected one of: ")
@@ -129,8 +130,8 @@ class EmbeddedStore:
             found: Any = json.loads(text) if text else {"meta": [], "data": []}
             columns: list[str] = [column["name"] for column in found["meta"]]
             types: list[str] = [column["type"] for column in found["meta"]]
-        except (ValueError, TypeError, KeyError):
-            raise QueryError("The result is not one table: send one statement, without FORMAT.") from None
+        except (ValueError, TypeError, KeyError) as error:
+            raise QueryError(f"The result is not one table ({error}): send one statement, without FORMAT.") from None
         readers = [_reader(type_) for type_ in types]
         rows = [
             tuple(
