@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,20 +34,28 @@ class Framing(Protocol):
 
 
 class ServerSentEvents:
-    """Events end with an empty line. Where some may be hidden, the caller gets whole events only, without `mark`."""
+    """Events end with an empty line. Where some may be hidden, the caller gets whole events only, without the `marks`.
 
-    def __init__(self, take: Take, *, hides: bool, mark: re.Pattern[bytes] | None = None) -> None:
+    Whole events of which `matters` says no are not even cut.
+    """
+
+    def __init__(
+        self, take: Take, matters: Callable[[bytes], bool], *, hides: bool, marks: tuple[bytes, ...] = ()
+    ) -> None:
         self._take = take
+        self._matters = matters
         self._hides = hides
-        self._mark = mark
+        self._marks = marks if hides else ()
         self._tail = b""
 
     def feed(self, data: bytes) -> bytes:
         """Take whole events, keep what is left."""
-        whole = self._tail + data if self._tail else data
+        if not self._tail and data.endswith(b"\n\n") and not self._matters(data):
+            return self._without_marks(data)
+        whole = self._tail + data
         end = b"\r\n\r\n" if b"\r\n" in whole else b"\r\r" if b"\r\r" in whole else b"\n\n"
         *events, self._tail = whole.split(end)
-        given = b"".join(self._given(event, end) for event in events)
+        given = b"".join([self._given(event, end) for event in events])
         return given if self._hides else data
 
     def rest(self) -> bytes:
@@ -61,9 +68,12 @@ class ServerSentEvents:
         hidden = False
         with guard:
             hidden = self._take(event)
-        if hidden or not self._hides:
-            return b""
-        return (self._mark.sub(b"", event) if self._mark else event) + end
+        return b"" if hidden or not self._hides else self._without_marks(event) + end
+
+    def _without_marks(self, data: bytes) -> bytes:
+        for mark in self._marks:
+            data = data.replace(mark, b"")
+        return data
 
 
 def payload(event: bytes) -> bytes:

@@ -109,8 +109,11 @@ class Interaction:
 
     # What the engine says of it.
 
-    def add(self, call: Call) -> None:
-        """Put a finished call on the bill, of this interaction and of those around it."""
+    def add(self, call: Call, span: trace.Span) -> dict[str, AttributeValue]:
+        """Put a finished call on the bill, of this interaction and of those around it.
+
+        Returns what of the bill belongs onto the call's own span, because it is the root span.
+        """
         cost = call.cost.nano_usd if call.cost is not None else None
         usage = call.usage
         with self._lock:
@@ -120,10 +123,12 @@ class Interaction:
             self.priced_calls += cost is not None
             self.input_tokens += (usage.input_tokens if usage else None) or 0
             self.output_tokens += (usage.output_tokens if usage else None) or 0
-            if self.root is not None and self.root.is_recording():
+            own = self.bill() if self.root is span else {}
+            if not own and self.root is not None and self.root.is_recording():
                 self.root.set_attributes(self.bill())
         if self.parent is not None:
-            self.parent.add(call)
+            self.parent.add(call, span)
+        return own
 
     def bill(self) -> dict[str, AttributeValue]:
         """The attributes of its root span: the bill at a glance."""

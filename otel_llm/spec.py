@@ -38,8 +38,8 @@ class Dialect:
     """The request body changed so that the stream reports its usage; None when there is nothing to change."""
     usage_only: Callable[[Any], bool] | None = None
     """Whether a chunk is there only because `ask_usage` asked for it, and so is not the caller's."""
-    usage_mark: re.Pattern[bytes] | None = None
-    """What `ask_usage` puts into the other events, on their raw bytes: not the caller's either."""
+    usage_marks: tuple[bytes, ...] = ()
+    """What `ask_usage` puts into the other events, as raw bytes in every spelling: not the caller's either."""
     wanted: re.Pattern[bytes] | None = None
     """Finds the events of a stream that matter to `fold`, on their raw bytes; the others are not even parsed."""
 

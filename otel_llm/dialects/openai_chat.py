@@ -143,8 +143,8 @@ chat = Dialect(
     fold=_fold,
     ask_usage=_ask_usage,
     usage_only=_usage_only,
-    usage_mark=re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])'),
-    wanted=re.compile(rb'"(?:usage|error|x_groq)"\s*:\s*\{|"finish_reason"\s*:\s*"'),
+    usage_marks=(b',"usage":null', b', "usage": null'),
+    wanted=re.compile(rb'"(?:usage|error|x_groq|finish_reason)"\s*:\s*["{]'),
 )
 completions = replace(chat, name="openai.completions", operation="text_completion")
 embeddings = replace(chat, name="openai.embeddings", operation="embeddings", fold=None)

@@ -55,7 +55,7 @@ def parameters(call: Call, body: Mapping[str, Any], names: Mapping[str, tuple[st
     """Copy request parameters that were really sent: body field -> (attribute, type). Others are never made up."""
     for field, (attribute, kind) in names.items():
         value = body.get(field)
-        if isinstance(value, bool):
+        if value is None or isinstance(value, bool):
             continue
         if kind in (int, float):
             if isinstance(value, (int, float)) and abs(value) < 2**63:  # what an attribute can hold

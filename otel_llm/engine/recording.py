@@ -121,6 +121,7 @@ class Recording:
         self._status: int | None = None
         self._done = False
         self._outer: Context | None = None
+        context = otel_context.get_current() if context is None else context
         agent = current_agent(context)
         if agent is not None:
             call.request[A.GEN_AI_AGENT_NAME] = agent
@@ -233,17 +234,19 @@ class Recording:
             if call.usage is None and call.error_type and call.response.get(A.HTTP_RESPONSE_STATUS_CODE):
                 # Providers do not bill a request that they answered with an error status.
                 call.cost = Cost(status="free", nano_usd=0, reason="http_error")
-            elif not price_book().ready(call):
-                if self.interaction is not None:
-                    self.interaction.wait_for_price()
-                later(self._finish_late)
-                return
+            else:
+                call.cost = price_book().price_at_hand(call)
+                if call.cost is None:
+                    if self.interaction is not None:
+                        self.interaction.wait_for_price()
+                    later(self._finish_late)
+                    return
         self._write()
 
     def _finish_late(self) -> None:
         try:
             with guard:
-                price_book().resolve(self.call)
+                self.call.cost = price_book().price(self.call)
             self._write()
         finally:
             if self.interaction is not None:
@@ -251,14 +254,12 @@ class Recording:
 
     def _write(self) -> None:
         call = self.call
-        with guard:
-            if call.cost is None:
-                call.cost = price_book().price(call)
+        bill: dict[str, AttributeValue] = {}
         with guard:
             if self.interaction is not None:
-                self.interaction.add(call)
+                bill = self.interaction.add(call, self.span)
         with guard:
-            self.span.set_attributes(end_attributes(call))
+            self.span.set_attributes(end_attributes(call) | bill)
             if call.error_type is not None:
                 # No description: an error's text may quote the prompt or a key.
                 self.span.set_status(StatusCode.ERROR)

@@ -11,7 +11,7 @@ import atexit
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Self
 from weakref import WeakSet
@@ -47,7 +47,7 @@ def tap(response: Any, recording: Recording, dialect: Dialect) -> None:
     hides = kind == SERVER_SENT_EVENTS and recording.asked is not None
     framing: Framing
     if kind == SERVER_SENT_EVENTS:
-        framing = ServerSentEvents(reader.event, hides=hides, mark=dialect.usage_mark)
+        framing = ServerSentEvents(reader.event, reader.matters, hides=hides, marks=dialect.usage_marks)
     elif kind == AMAZON_EVENTS:
         framing = AmazonEvents(reader.event)
     else:
@@ -65,7 +65,18 @@ def tap(response: Any, recording: Recording, dialect: Dialect) -> None:
 class _Reader:
     """What is read of one body, and how its reading ended. As a context manager it sees the reading fail."""
 
-    __slots__ = ("__weakref__", "_events", "_words", "body", "dialect", "ended", "over", "recording", "streamed")
+    __slots__ = (
+        "__weakref__",
+        "_events",
+        "_search",
+        "_words",
+        "body",
+        "dialect",
+        "ended",
+        "over",
+        "recording",
+        "streamed",
+    )
 
     def __init__(self, recording: Recording, dialect: Dialect, *, streamed: bool) -> None:
         self.recording = recording
@@ -78,6 +89,7 @@ class _Reader:
         self._events = 0
         self._words: list[str] | None = [] if wanted() else None
         """The text of the stream, where estimates are asked for."""
+        self._search = dialect.wanted.search if dialect.wanted is not None and self._words is None else None
         _open.add(self)
 
     def event(self, raw: bytes) -> bool:
@@ -86,7 +98,7 @@ class _Reader:
         self._events += 1
         if self._events == 1:
             self.recording.call.time_to_first_chunk = self.recording.elapsed_ns() / 1e9
-        elif self._may_skip(raw) and dialect.wanted is not None and not dialect.wanted.search(raw):
+        elif not self.matters(raw):
             return False
         data = payload(raw)
         if data == b"[DONE]":
@@ -102,8 +114,10 @@ class _Reader:
             self.end("failed")  # older SDKs raise, and leave the response open
         return dialect.usage_only is not None and dialect.usage_only(chunk)
 
-    def _may_skip(self, raw: bytes) -> bool:
-        return self._events > _HEAD and self._words is None and len(raw) > _SHORT
+    def matters(self, raw: bytes) -> bool:
+        """Whether events can say anything that the dialect folds, by their raw bytes."""
+        search = self._search
+        return search is None or self._events <= _HEAD or search(raw) is not None or raw.endswith(_DONE)
 
     def document(self, body: Any) -> None:
         """Take the whole body."""
@@ -175,8 +189,8 @@ class _Reader:
 
 # Id and model are in one of the first events: Azure begins with its content filter's verdict.
 _HEAD = 3
-# A shorter event is parsed without a look: `data: [DONE]`.
-_SHORT = 32
+# The last event of OpenAI's streams, as it is and with its empty line.
+_DONE = (b"[DONE]", b"[DONE]\n\n")
 # Whose exceptions mean that the body could not be read; any other is the caller's own, while it was reading.
 _READERS = frozenset(
     ["httpx", "httpx2", "httpcore", "httpcore2", "json", "pydantic", "pydantic_core", "openai", "anthropic", "groq"]
@@ -212,15 +226,23 @@ class _Tap(Proxy):
         self._self_decoder = decoder
         self._self_hides = hides
 
-    def _self_take(self, data: bytes) -> bytes:
-        decoder, hides = self._self_decoder, self._self_hides
-        if decoder is not None and hides:
-            data = _joined(decoder.decode(data))  # raises what it would have raised for the caller
-        with guard:
-            plain = data if decoder is None or hides else _joined(decoder.decode(data))
-            given = self._self_framing.feed(plain)
-            return given if hides else data
-        return data
+    def _self_taking(self) -> Callable[[bytes], bytes]:
+        # A closure, because this happens for every piece of a stream, and a proxy's attributes are slow to find.
+        feed, decoder, hides = self._self_framing.feed, self._self_decoder, self._self_hides
+
+        def take(data: bytes) -> bytes:
+            with guard:
+                return feed(data)
+            return data
+
+        def decode_and_take(data: bytes) -> bytes:
+            if hides:
+                return take(_joined(decoder.decode(data)))  # raises what it would have raised for the caller
+            with guard:
+                feed(_joined(decoder.decode(data)))
+            return data
+
+        return take if decoder is None else decode_and_take
 
     def _self_rest(self) -> bytes:
         decoder, framing = self._self_decoder, self._self_framing
@@ -235,7 +257,7 @@ class _Tap(Proxy):
         return tail
 
     def __iter__(self) -> Iterator[bytes]:
-        take = self._self_take
+        take = self._self_taking()
         with self._self_reader:
             for data in self.__wrapped__:
                 given = take(data)
@@ -246,7 +268,7 @@ class _Tap(Proxy):
                 yield rest
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        take = self._self_take
+        take = self._self_taking()
         with self._self_reader:
             async for data in self.__wrapped__:
                 given = take(data)

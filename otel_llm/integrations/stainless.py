@@ -46,7 +46,7 @@ def _reader(
     def server(client: Any) -> Server:
         url = client.base_url
         known = servers.get(client)
-        if known is None or known[0] != url:
+        if known is None or (known[0] is not url and known[0] != url):
             port = url.port or {"http": 80, "https": 443}.get(url.scheme)
             known = servers[client] = (url, (provider(client, url.host, port), url.host, port))
         return known[1]

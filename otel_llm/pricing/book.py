@@ -74,6 +74,15 @@ class PriceBook:
             return False
         return True
 
+    def price_at_hand(self, call: Call) -> Cost | None:
+        """What the call costs, if it is `ready`."""
+        if self._sources is None:
+            return None
+        try:
+            return self._price(call)
+        except _NotAtHandError:
+            return None
+
     def resolve(self, call: Call) -> None:
         """Make it ready. May ask genai-prices, whose import takes 0.2-0.6 s: not for the user's thread."""
         self.load()
@@ -90,14 +99,10 @@ class PriceBook:
         if self._sources is None:
             self.load()
         try:
-            cost = self._cost(call)
+            return self._price(call)
         except _NotAtHandError:
             self.resolve(call)
-            cost = self._cost(call)
-        # A call that failed or was stopped early says nothing about prices.
-        if cost.reason is not None and call.error_type is None and call.usage_source != "partial":
-            self._warn(call, cost.status, cost.reason)
-        return cost
+            return self._price(call)
 
     def explain(self, provider: str | None, model: str, at: datetime | None = None) -> list[PriceRow]:
         """Every price that a call to the model could have at this time (default: now), the user's first.
@@ -119,6 +124,13 @@ class PriceBook:
         from otel_llm.pricing.compile import listed_models
 
         return closest(model, listed_models())
+
+    def _price(self, call: Call) -> Cost:
+        cost = self._cost(call)
+        # A call that failed or was stopped early says nothing about prices.
+        if cost.reason is not None and call.error_type is None and call.usage_source != "partial":
+            self._warn(call, cost.status, cost.reason)
+        return cost
 
     def _cost(self, call: Call) -> Cost:
         reported = None if call.reported_cost_usd is None else _nano_usd(call.reported_cost_usd)
