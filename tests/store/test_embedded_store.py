@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from store_parts import SECOND, START, MakeSpan, Store
 
-from otel_llm_exporters.clickhouse import embedded
+from otel_llm_exporters.clickhouse import drain
 from otel_llm_exporters.clickhouse.embedded import EmbeddedStore, QueryError, StoreError
 from otel_llm_exporters.clickhouse.migrations import migrations
 from otel_llm_exporters.clickhouse.native import Block, encode
@@ -133,11 +133,12 @@ def test_an_import_that_is_broken_off_leaves_each_span_exactly_once(
 ) -> None:
     for _ in range(4):
         store.spool.write(encode(call_spans(make_span, call_attributes, 3)))
-    insert, unlink = EmbeddedStore._insert, Path.unlink  # pyright: ignore[reportPrivateUsage]
+    draining: Any = store.embedded._drain  # pyright: ignore[reportPrivateUsage]
+    insert, unlink = draining._insert, Path.unlink
 
-    def broken_insert(self: EmbeddedStore, bodies: Any, token: str) -> None:
+    def broken_insert(data: bytes, token: str) -> None:
         if moment == "after the insert":
-            insert(self, bodies, token)
+            insert(data, token)
         raise KeyboardInterrupt
 
     def broken_unlink(self: Path, missing_ok: bool = False) -> None:
@@ -148,7 +149,7 @@ def test_an_import_that_is_broken_off_leaves_each_span_exactly_once(
         if moment == "while segments are deleted":
             patch.setattr(Path, "unlink", broken_unlink)
         else:
-            patch.setattr(EmbeddedStore, "_insert", broken_insert)
+            patch.setattr(draining, "_insert", broken_insert)
         with pytest.raises(KeyboardInterrupt):
             store.embedded.import_spool()
     assert store.spool.segments() != []
@@ -190,7 +191,7 @@ def test_progress_is_told_in_spans(
         told.append((done, total))
 
     monkeypatch.setattr(opened_store, "_on_progress", tell)
-    monkeypatch.setattr(embedded, "_ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(drain, "_ROWS_AT_ONCE", 4)
     for _ in range(3):
         store.spool.write(encode([make_span(), make_span()]))
     store.embedded.import_spool()

@@ -10,10 +10,8 @@ import json
 import os
 import re
 import time
-import zlib
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib import import_module
@@ -22,15 +20,13 @@ from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO, Any, NamedTuple, Self, cast
 
+from otel_llm_exporters.clickhouse.drain import Drain, Moved, UnreadableError
 from otel_llm_exporters.clickhouse.migrations import APPLIED, migrations
 from otel_llm_exporters.clickhouse.native import COLUMNS
-from otel_llm_exporters.clickhouse.spool import CorruptSegmentError, Segment, Spool, sync_directory, write_durably
+from otel_llm_exporters.clickhouse.spool import Spool
 
 Parameters = Mapping[str, str | int | float | Decimal | datetime | None]
 
-# One insert takes as many segments as fit, because each costs the same whether it brings one span or thousands.
-_ROWS_AT_ONCE = 20_000
-_BYTES_AT_ONCE = 8 << 20
 _PATIENCE = 0.1
 _IMPORT = (
     "INSERT INTO otel_traces ({columns}) FROM INFILE '{path}' SETTINGS insert_deduplication_token = '{token}', "
@@ -66,16 +62,6 @@ class Result(NamedTuple):
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
 
-@dataclass(slots=True)
-class Imported:
-    """What came from the spool when the store was opened."""
-
-    spans: int = 0
-    segments: int = 0
-    rejected: list[Path] = field(default_factory=list[Path])
-    """Segments that cannot be read, where they were put aside."""
-
-
 class EmbeddedStore:
     """`with EmbeddedStore(home()) as store:` waits for its turn, opens the database and imports the spool.
 
@@ -93,8 +79,7 @@ class EmbeddedStore:
     ) -> None:
         self.spool = Spool(home)
         self.directory = home / "store"
-        self.imported = Imported()
-        self._begun, self._done = self.directory / "import-begun", self.directory / "import-done"
+        self._drain = Drain(self.spool, self.directory, self._insert)
         self._data = self.directory / "import.native.zst"
         self._timeout = timeout
         self._on_wait = on_wait
@@ -152,14 +137,12 @@ class EmbeddedStore:
 
     def import_spool(self) -> None:
         """Take what is in the spool now into the tables; `imported` counts it. Raises QueryError, OSError."""
-        self._finish_interrupted()
-        segments = self.spool.segments()
-        total, done = sum(segment.rows for segment in segments), 0
-        for group in _groups(segments):
-            self._import_group(group, _token(group))
-            done += sum(segment.rows for segment in group)
-            if self._on_progress:
-                self._on_progress(done, total)
+        self._drain.run(self._on_progress)
+
+    @property
+    def imported(self) -> Moved:
+        """What was taken from the spool so far."""
+        return self._drain.moved
 
     @contextmanager
     def _turn(self) -> Generator[None]:
@@ -201,58 +184,17 @@ class EmbeddedStore:
                     {"version": migration.version, "name": migration.name},
                 )
 
-    # A group of segments becomes one insert. Which segments these are is on disk before it, and its token is the same
-    # when it runs again; that it is done is on disk before they are deleted. So whenever this process is killed, each
-    # segment is in the tables exactly once.
-
-    def _finish_interrupted(self) -> None:
-        if self._done.exists():
-            self._delete_imported()
-        elif self._begun.exists():
-            token, *names = self._begun.read_text().split()
-            segments = [Segment.of(self.spool.directory / name) for name in names]
-            self._import_group([segment for segment in segments if segment and segment.path.exists()], token)
-
-    def _import_group(self, segments: Sequence[Segment], token: str) -> None:
-        write_durably(self._begun, " ".join([token, *(segment.path.name for segment in segments)]).encode())
-        intact: dict[Segment, bytes] = {}
-        for segment in segments:
-            try:
-                intact[segment] = segment.read()
-            except CorruptSegmentError:
-                self.imported.rejected.append(self.spool.reject(segment))
+    def _insert(self, data: bytes, token: str) -> None:
+        self._data.write_bytes(data)
+        columns = ", ".join(f"`{column}`" for column in COLUMNS)
         try:
-            self._insert(intact.values(), token)
-        except QueryError:
-            if len(intact) == 1 and self._is_unreadable():
-                self.imported.rejected.append(self.spool.reject(*intact))
-                intact.clear()
-            elif len(intact) > 1:
-                # One of them spoils the group: each on its own, then.
-                for segment in intact:
-                    self._import_group([segment], _token([segment]))
-                return
-            else:
-                raise
-        self.imported.segments += len(intact)
-        self.imported.spans += sum(segment.rows for segment in intact)
-        self._begun.replace(self._done)
-        sync_directory(self.directory)
-        self._delete_imported()
-
-    def _delete_imported(self) -> None:
-        for name in self._done.read_text().split()[1:]:
-            (self.spool.directory / name).unlink(missing_ok=True)
-        sync_directory(self.spool.directory)
-        self._done.unlink()
-        self._data.unlink(missing_ok=True)
-
-    def _insert(self, bodies: Collection[bytes], token: str) -> None:
-        if bodies:
-            # Frames of zstd may be concatenated, and so may Native blocks.
-            self._data.write_bytes(b"".join(bodies))
-            columns = ", ".join(f"`{column}`" for column in COLUMNS)
             self.execute(_IMPORT.format(columns=columns, path=_quoted(self._data), token=token))
+        except QueryError as error:
+            if self._is_unreadable():
+                raise UnreadableError(str(error)) from None
+            raise
+        finally:
+            self._data.unlink()
 
     def _is_unreadable(self) -> bool:
         structure = ", ".join(f"`{column}` {codec.type}" for column, codec in COLUMNS.items())
@@ -272,26 +214,6 @@ def _locked(lock: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _groups(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
-    group: list[Segment] = []
-    rows = size = 0
-    for segment in segments:
-        bytes_ = segment.path.stat().st_size
-        if group and (rows + segment.rows > _ROWS_AT_ONCE or size + bytes_ > _BYTES_AT_ONCE):
-            yield group
-            group, rows, size = [], 0, 0
-        group.append(segment)
-        rows += segment.rows
-        size += bytes_
-    if group:
-        yield group
-
-
-def _token(segments: Sequence[Segment]) -> str:
-    names = " ".join(segment.path.name for segment in segments)
-    return segments[0].path.name if len(segments) == 1 else f"{segments[0].path.name}+{zlib.crc32(names.encode()):08x}"
 
 
 def _connect(engine: Any, location: str) -> Any:

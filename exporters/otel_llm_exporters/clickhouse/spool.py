@@ -77,6 +77,14 @@ class Segment:
     crc32: int
     path: Path
 
+    @property
+    def size(self) -> int:
+        """Its bytes on disk; 0 when another process took it."""
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
     @staticmethod
     def of(path: Path) -> Segment | None:
         """Return the segment that a path names; None when it names something else."""
