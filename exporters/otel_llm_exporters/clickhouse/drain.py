@@ -80,9 +80,9 @@ class Drain:
                         self._move([segment], _token([segment]))
                     return
                 self.moved.rejected.append(self._spool.reject(*intact))
-                intact = {}
-        self.moved.segments += len(intact)
-        self.moved.spans += sum(segment.rows for segment in intact)
+            else:
+                self.moved.segments += len(intact)
+                self.moved.spans += sum(segment.rows for segment in intact)
         self._begun.replace(self._done)
         sync_directory(self._journal)
         self._delete_moved()
