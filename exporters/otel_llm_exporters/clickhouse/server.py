@@ -86,14 +86,14 @@ def connect(url: str) -> Client:
             "https://user:password@host:8443/database.",
             "refuses",
         )
-    from clickhouse_connect.driver import create_client
+    from clickhouse_connect import driver
 
     options: dict[str, Any] = {"connect_timeout": _CONNECT_TIMEOUT, "send_receive_timeout": _ANSWER_TIMEOUT}
     if not urlsplit(url).password:
         options["password"] = os.environ.get("OTEL_LLM_CLICKHOUSE_PASSWORD", "")
     with errors(url):
         # Without a session of its own, a client may be used by several threads.
-        return cast("Any", create_client)(
+        return cast("Any", driver).create_client(
             dsn=url, interface=scheme, client_name="otel-llm", autogenerate_session_id=False, **options
         )
 
