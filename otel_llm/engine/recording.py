@@ -18,6 +18,7 @@ from otel_llm.engine.prices import price_book
 from otel_llm.guard import guard
 from otel_llm.interaction import Interaction, interaction_of
 from otel_llm.late import later
+from otel_llm.metrics import measure
 from otel_llm.spans import end_attributes, start_attributes
 from otel_llm.spec import Request
 from otel_llm_semconv import attributes as A
@@ -265,6 +266,8 @@ class Recording:
                 self.span.set_status(StatusCode.ERROR)
         with guard:
             self.span.end(call.started_ns + call.duration_ns)
+        with guard:
+            measure(call)
 
     # Asking a stream for its usage.
 

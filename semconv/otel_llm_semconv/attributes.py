@@ -80,6 +80,30 @@ ANTHROPIC_THINKING_BUDGET_TOKENS = "anthropic.thinking.budget_tokens"
 ANTHROPIC_USAGE_CACHE_CREATION_EPHEMERAL_5M_INPUT_TOKENS = "anthropic.usage.cache_creation.ephemeral_5m_input_tokens"
 ANTHROPIC_USAGE_CACHE_CREATION_EPHEMERAL_1H_INPUT_TOKENS = "anthropic.usage.cache_creation.ephemeral_1h_input_tokens"
 
+# Metrics with `OTEL_LLM_METRICS=legacy` (the default) or `both`.
+GEN_AI_CLIENT_OPERATION_DURATION = "gen_ai.client.operation.duration"
+GEN_AI_CLIENT_OPERATION_TIME_TO_FIRST_CHUNK = "gen_ai.client.operation.time_to_first_chunk"
+GEN_AI_CLIENT_TOKEN_USAGE = "gen_ai.client.token.usage"
+
+# Metrics with `OTEL_LLM_METRICS=latest` or `both`.
+GEN_AI_CLIENT_INFERENCE_DURATION = "gen_ai.client.inference.duration"
+GEN_AI_CLIENT_INFERENCE_TIME_TO_FIRST_CHUNK = "gen_ai.client.inference.time_to_first_chunk"
+GEN_AI_CLIENT_INFERENCE_OPERATION_INPUT_TOKENS = "gen_ai.client.inference.operation.input_tokens"
+GEN_AI_CLIENT_INFERENCE_OPERATION_OUTPUT_TOKENS = "gen_ai.client.inference.operation.output_tokens"
+GEN_AI_CLIENT_INFERENCE_USAGE_INPUT_TOKENS = "gen_ai.client.inference.usage.input_tokens"
+GEN_AI_CLIENT_INFERENCE_USAGE_OUTPUT_TOKENS = "gen_ai.client.inference.usage.output_tokens"
+GEN_AI_CLIENT_INFERENCE_USAGE_CACHE_READ_INPUT_TOKENS = "gen_ai.client.inference.usage.cache_read.input_tokens"
+GEN_AI_CLIENT_INFERENCE_USAGE_CACHE_WRITE_INPUT_TOKENS = "gen_ai.client.inference.usage.cache_write.input_tokens"
+GEN_AI_CLIENT_INFERENCE_USAGE_REASONING_OUTPUT_TOKENS = "gen_ai.client.inference.usage.reasoning.output_tokens"
+
+# Metrics with every setting but `none`.
+GEN_AI_CLIENT_OPERATION_COST = "gen_ai.client.operation.cost"
+OTEL_LLM_UNPRICED_CALLS = "otel_llm.unpriced_calls"
+
+# Attributes of metrics, beside operation, provider, models, server and `error.type`.
+GEN_AI_TOKEN_TYPE = "gen_ai.token.type"
+GEN_AI_TOKEN_MODALITY = "gen_ai.token.modality"
+
 # How the cost of one call came about. On the span of the call.
 OTEL_LLM_COST_NANO_USD = "otel_llm.cost.nano_usd"
 OTEL_LLM_COST_INPUT = "otel_llm.cost.input"
