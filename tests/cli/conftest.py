@@ -24,7 +24,7 @@ with otel_llm.interaction("support.answer", user_id="ada", feature="support", ta
     ask("gpt-4o-mini", "Two [[offline: tokens in=2000 out=200; reasoning 50]]")
     it.outcome("answered", success=True)
 with otel_llm.interaction("digest.write", user_id="grace", feature="digest", tags={"plan": "free"}):
-    stream = ask("gpt-4o-mini", "Three [[offline: chunks 9; slow chunks 20ms]]", stream=True)
+    stream = ask("gpt-4o-mini", "Three [[offline: chunks 99; slow chunks 50ms]]", stream=True)
     next(iter(stream))
     stream.close()
 with otel_llm.interaction("lab.preview", user_id="grace", feature="lab"):
