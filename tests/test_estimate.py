@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("instrumented")
 
 def read_a_bit(provider: OfflineProvider) -> None:
     client: Any = openai.OpenAI(base_url=provider.openai_url, api_key="offline")
-    text = "One two three. [[offline: say four five six seven eight nine; chunks 6; slow chunks 10ms]]"
+    text = "One two three. [[offline: say four five six seven eight nine; chunks 6; slow chunks 60ms]]"
     stream = client.chat.completions.create(
         model="gpt-4o-mini", stream=True, messages=[{"role": "user", "content": text}]
     )
