@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
@@ -14,6 +15,8 @@ from otel_llm.guard import guard
 _jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
 _thread: threading.Thread | None = None
 _start = threading.Lock()
+_steps = 0
+"""Beginnings and ends of jobs so far: odd while one is running."""
 
 
 def later(job: Callable[[], None]) -> None:
@@ -25,12 +28,17 @@ def later(job: Callable[[], None]) -> None:
 
 
 def drain(timeout: float = 30.0) -> bool:
-    """Wait until all jobs that are queued now are done; False when `timeout` seconds were not enough."""
+    """Wait until all jobs are done, with those that they brought along; False if `timeout` seconds were not enough."""
     if _thread is None and _jobs.empty():
         return True
-    done = threading.Event()
-    later(done.set)
-    return done.wait(timeout)
+    end = time.monotonic() + timeout
+    while True:
+        before, done = _steps, threading.Event()
+        later(done.set)
+        if not done.wait(end - time.monotonic()):
+            return False
+        if before % 2 == 0 and _steps <= before + 2:
+            return True  # no job was running, and none has run but our own
 
 
 def _ensure_thread() -> None:
@@ -42,10 +50,13 @@ def _ensure_thread() -> None:
 
 
 def _run() -> None:
+    global _steps
     while True:
         job = _jobs.get()
+        _steps += 1
         with guard:
             job()
+        _steps += 1
 
 
 def _after_fork_in_child() -> None:
