@@ -19,6 +19,18 @@ def _nothing(_: Any) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """How the messages of one wire format become those of the semantic conventions, where that is asked for."""
+
+    request: Callable[[Mapping[str, Any]], dict[str, list[dict[str, Any]]]]
+    """By attribute, from the request body: input messages, system instructions, tool definitions."""
+    response: Callable[[Any], list[dict[str, Any]]]
+    """The output messages, from a response body or what `fold` made of a stream."""
+    fold: Callable[[dict[str, Any], Any], None]
+    """Fold one event of a stream."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """How one wire format is read. Pure functions; a body or chunk is a dict, or an SDK's object with the same names.
 
@@ -42,6 +54,8 @@ class Dialect:
     """What `ask_usage` puts into the other events, as raw bytes in every spelling: not the caller's either."""
     wanted: re.Pattern[bytes] | None = None
     """Finds the events of a stream that matter to `fold`, on their raw bytes; the others are not even parsed."""
+    content: Content | None = None
+    """None where there are no messages, or where they must never be captured: embeddings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import fields
 from typing import Any
 
 from otel_llm.call import Call, Usage
+from otel_llm.dialects.content import messages_content
 from otel_llm.dialects.reading import count, get, items, parameters, rest, text
 from otel_llm.spec import Dialect
 from otel_llm_semconv import attributes as A
@@ -150,4 +151,5 @@ messages = Dialect(
     response=_response,
     fold=_fold,
     wanted=re.compile(rb'"type"\s*:\s*"(?:message_start|message_delta|message_stop|error)"'),
+    content=messages_content,
 )

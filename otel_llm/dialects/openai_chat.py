@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from otel_llm.call import Call, Usage
+from otel_llm.dialects.content import chat_content
 from otel_llm.dialects.reading import count, get, items, parameters, rest, text
 from otel_llm.spec import Dialect
 from otel_llm_semconv import attributes as A
@@ -145,6 +146,7 @@ chat = Dialect(
     usage_only=_usage_only,
     usage_marks=(b',"usage":null', b', "usage": null'),
     wanted=re.compile(rb'"(?:usage|error|x_groq|finish_reason)"\s*:\s*["{]'),
+    content=chat_content,
 )
 completions = replace(chat, name="openai.completions", operation="text_completion")
-embeddings = replace(chat, name="openai.embeddings", operation="embeddings", fold=None)
+embeddings = replace(chat, name="openai.embeddings", operation="embeddings", fold=None, content=None)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from otel_llm.call import Call, Usage
+from otel_llm.dialects.content import responses_content
 from otel_llm.dialects.reading import count, get, items, parameters, rest, text
 from otel_llm.spec import Dialect
 from otel_llm_semconv import attributes as A
@@ -118,4 +119,5 @@ responses = Dialect(
     response=_response,
     fold=_fold,
     wanted=re.compile(rb'"type"\s*:\s*"(?:response\.(?:created|completed|incomplete|failed)|error)"'),
+    content=responses_content,
 )

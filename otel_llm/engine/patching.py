@@ -134,6 +134,8 @@ def _settle(recording: Recording, result: Any) -> Any:
             return result
         body = result if response is None else response.json()
         request.dialect.response(recording.call, body)
+        if recording.capture is not None:
+            recording.capture.answer(body)
     recording.finish("completed" if request.stream else None)
     return result
 

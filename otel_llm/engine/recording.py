@@ -14,6 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 
 from otel_llm.call import AttributeValue, Call, Cost, StreamOutcome, error_type
+from otel_llm.content import Capture, capture
 from otel_llm.engine.prices import price_book
 from otel_llm.guard import guard
 from otel_llm.interaction import Interaction, interaction_of
@@ -92,7 +93,10 @@ def begin(tracer: Tracer, request: Request) -> Recording:
         if not book.ready(call):
             # While the provider thinks, there is time to look the price up.
             later(partial(book.resolve, replace(call)))
-    return Recording(tracer, call, request)
+    recording = Recording(tracer, call, request)
+    with guard:
+        recording.capture = capture(request.dialect.content, request.body)
+    return recording
 
 
 class Recording:
@@ -106,6 +110,7 @@ class Recording:
         "_status",
         "asked",
         "call",
+        "capture",
         "interaction",
         "request",
         "span",
@@ -118,6 +123,8 @@ class Recording:
         self.request = request
         self.asked: dict[str, Any] | None = None
         """The request body that asks for the stream's usage, when we ask."""
+        self.capture: Capture | None = None
+        """What is said in the call, where that is asked for."""
         self._retry_plainly = False
         self._status: int | None = None
         self._done = False
@@ -260,7 +267,11 @@ class Recording:
             if self.interaction is not None:
                 bill = self.interaction.add(call, self.span)
         with guard:
-            self.span.set_attributes(end_attributes(call) | bill)
+            attributes = end_attributes(call)
+            self.span.set_attributes(attributes | bill)
+            if self.capture is not None:
+                self.capture.write(self.span, start_attributes(call) | attributes)
+        with guard:
             if call.error_type is not None:
                 # No description: an error's text may quote the prompt or a key.
                 self.span.set_status(StatusCode.ERROR)

@@ -89,7 +89,8 @@ class _Reader:
         self._events = 0
         self._words: list[str] | None = [] if wanted() else None
         """The text of the stream, where estimates are asked for."""
-        self._search = dialect.wanted.search if dialect.wanted is not None and self._words is None else None
+        whole = self._words is not None or recording.capture is not None
+        self._search = None if dialect.wanted is None or whole else dialect.wanted.search
         _open.add(self)
 
     def event(self, raw: bytes) -> bool:
@@ -108,6 +109,8 @@ class _Reader:
         chunk = json.loads(data)
         if self._words is not None:
             self._words += words(chunk)
+        if self.recording.capture is not None:
+            self.recording.capture.event(chunk)
         dialect.fold(self.body, chunk)
         self.over = self.over or "over" in self.body
         if self.body.get("error") is not None:
@@ -134,6 +137,8 @@ class _Reader:
         if self.body:
             with guard:
                 self.dialect.response(call, self.body)
+                if recording.capture is not None:
+                    recording.capture.answer(None if self.streamed else self.body)
         if self.body.get("error") is not None:
             outcome = "failed"
             call.error_type = call.error_type or "error"

@@ -57,6 +57,8 @@ GEN_AI_DATA_SOURCE_ID = "gen_ai.data_source.id"
 GEN_AI_SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions"
 GEN_AI_INPUT_MESSAGES = "gen_ai.input.messages"
 GEN_AI_OUTPUT_MESSAGES = "gen_ai.output.messages"
+GEN_AI_TOOL_DEFINITIONS = "gen_ai.tool.definitions"
+GEN_AI_CLIENT_INFERENCE_OPERATION_DETAILS = "gen_ai.client.inference.operation.details"
 
 # Who caused it. On every span of an interaction, from its start.
 USER_ID = "user.id"
