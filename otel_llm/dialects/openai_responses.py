@@ -25,6 +25,7 @@ _FEES = {
     "file_search_call": "file_search",
     "code_interpreter_call": "code_interpreter",
 }
+_FREE = ("open_page", "find_in_page")
 _INCOMPLETE = {"max_output_tokens": "length"}
 _FINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
@@ -58,11 +59,21 @@ def _response(call: Call, body: Any) -> None:
     if usage is not None:
         call.usage = _usage(usage)
     if call.usage is not None:
-        fees = Counter(_FEES[item] for item in (get(item, "type") for item in items(body, "output")) if item in _FEES)
-        call.usage.requests = dict(fees)
+        call.usage.requests = _fees(body)
         if count(get(usage, "input_tokens_details", "cache_write_tokens_details", "ttl_12h_tokens")):
             # They cost more than others, and there is no bucket for them: what is known is a lower bound.
             call.usage_source = "partial"
+
+
+def _fees(body: Any) -> dict[str, int]:
+    """Requests of built-in tools. Of a web search, opening a page and finding in it are free."""
+    found = Counter(_FEES[kind] for item in items(body, "output") if (kind := get(item, "type")) in _FEES)
+    searches = count(get(body, "tool_usage", "web_search", "num_requests"))
+    if searches is None:
+        free = [item for item in items(body, "output") if get(item, "action", "type") in _FREE]
+        searches = found["web_search"] - len(free)
+    found["web_search"] = searches
+    return {tool: number for tool, number in found.items() if number}
 
 
 def _finish(body: Any) -> list[str]:

@@ -244,6 +244,24 @@ def test_built_in_tools_are_counted_by_their_calls() -> None:
     assert call.usage.requests == {"web_search": 2}
 
 
+@pytest.mark.parametrize(
+    ("said", "billed"), [({}, {"web_search": 2}), ({"web_search": {"num_requests": 3}}, {"web_search": 3})]
+)
+def test_opening_a_page_that_was_found_is_free(said: dict[str, Any], billed: dict[str, int]) -> None:
+    actions = ("search", "open_page", "find_in_page", "search", "open_page")
+    output = [{"type": "web_search_call", "action": {"type": action}} for action in actions]
+    call = read(responses, {"usage": {"input_tokens": 1, "output_tokens": 1}, "output": output, "tool_usage": said})
+    assert call.usage is not None
+    assert call.usage.requests == billed
+
+
+def test_a_response_that_only_opened_a_page_has_no_fee() -> None:
+    output = [{"type": "web_search_call", "action": {"type": "open_page"}}]
+    call = read(responses, {"usage": {"input_tokens": 1, "output_tokens": 1}, "output": output})
+    assert call.usage is not None
+    assert call.usage.requests == {}
+
+
 ODD: list[dict[str, Any]] = [
     {},
     {"usage": "many", "choices": "none", "output": 3, "id": 7, "model": None},
