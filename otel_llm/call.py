@@ -7,7 +7,7 @@ Counts that the provider did not report are None, never 0.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, cast
 
 UsageSource = Literal["provider", "partial", "estimated"]
 StreamOutcome = Literal["completed", "aborted", "abandoned", "failed"]
@@ -137,6 +137,20 @@ class Call:
     def model(self) -> str | None:
         """The model whose price counts: the one that answered, else the one that was asked for."""
         return self.response_model or self.request_model
+
+
+def http_status(error: BaseException) -> int | None:
+    """The HTTP status that an SDK's error tells of, wherever it keeps it."""
+    response: Any = getattr(error, "response", None)
+    botocore = cast("dict[str, Any]", response).get("ResponseMetadata") if isinstance(response, dict) else None
+    told: tuple[Any, ...] = (
+        getattr(error, "status_code", None),
+        getattr(error, "http_status", None),
+        getattr(error, "code", None),
+        getattr(cast("Any", response), "status_code", None),
+        cast("dict[str, Any]", botocore or {}).get("HTTPStatusCode"),
+    )
+    return next((status for status in told if isinstance(status, int) and 100 <= status < 600), None)
 
 
 def error_type(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from otel_llm.guard import guard
 
 SERVER_SENT_EVENTS = "text/event-stream"
+JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonl", "application/stream+json")
 AMAZON_EVENTS = "application/vnd.amazon.eventstream"
 
 # A body that is no stream is kept until it is whole; not beyond this many bytes.
@@ -113,6 +114,32 @@ class AmazonEvents:
     def rest(self) -> bytes:
         """Half a frame says nothing."""
         return b""
+
+
+class Lines:
+    """An event per line."""
+
+    def __init__(self, take: Take) -> None:
+        self._take = take
+        self._tail = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take whole lines, keep what is left."""
+        *lines, self._tail = (self._tail + data).split(b"\n")
+        for line in lines:
+            self._line(line)
+        return data
+
+    def rest(self) -> bytes:
+        """The last line may come without its end."""
+        tail, self._tail = self._tail, b""
+        self._line(tail)
+        return b""
+
+    def _line(self, line: bytes) -> None:
+        with guard:
+            if line.strip():
+                self._take(line.strip())
 
 
 class Document:

@@ -7,15 +7,37 @@ one SDK. The engine (`otel_llm.engine`) does the rest.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from otel_llm.call import Call
+
+T = TypeVar("T")
 
 
 def _nothing(_: Any) -> None:
     return None
+
+
+def _itself(result: Any) -> Any:
+    return result
+
+
+class Follower(Protocol):
+    """Reads along with what is no httpx response: iterators of chunks, or of what `chunk` makes one of."""
+
+    def follow(self, chunks: Iterator[T], chunk: Callable[[T], Any] = _itself) -> Iterator[T]:
+        """The same chunks, read on their way."""
+        ...
+
+    def afollow(self, chunks: AsyncIterator[T], chunk: Callable[[T], Any] = _itself) -> AsyncIterator[T]:
+        """The same chunks, read on their way."""
+        ...
+
+    def closed(self) -> None:
+        """The caller, or the SDK for it, closed the stream."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +94,10 @@ class Request:
     """The arguments again, with another body; None when the body cannot be changed."""
     transport: Callable[[Any], Any] = _nothing
     """The httpx response behind what the method returned, when its body is for the caller to read; else None."""
+    follow: Callable[[Any, Follower], Any] | None = None
+    """Have a stream that is no httpx response read along with; what the caller gets then."""
+    answer: Callable[[Any], Any] = _itself
+    """The body in what the method returned, for the dialect."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,13 @@ from opentelemetry import trace
 from opentelemetry.trace import Tracer, TracerProvider
 
 from otel_llm.engine.recording import Recording, begin
-from otel_llm.engine.tap import tap
+from otel_llm.engine.tap import follower, tap
 from otel_llm.guard import guard
 from otel_llm.spec import Hook, Integration, Patch
 
 Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
 
+_REFUSED = 400
 _SUPPRESSED = "suppress_instrumentation"  # the key of opentelemetry.instrumentation.utils.suppress_instrumentation
 
 
@@ -89,7 +90,10 @@ def _begin(
         if otel_context.get_value(_SUPPRESSED):
             return None
         request = patch.read(instance, args, kwargs)
-        return begin(tracer, request) if request is not None else None
+        if request is not None:
+            recording = begin(tracer, request)
+            recording.package = patch.module.partition(".")[0]
+            return recording
     return None
 
 
@@ -123,16 +127,24 @@ def _awaiting(tracer: Tracer, patch: Patch) -> Wrapper:
 
 
 def _settle(recording: Recording, result: Any) -> Any:
-    """The SDK returned `result`: read it, or read along with whoever will. Returns it, the same object."""
+    """The SDK returned `result`: read it, or read along with whoever will. Returns what the caller gets."""
     request = recording.request
     if request is None:
         return result
     with guard:
         response = request.transport(result)
-        if response is not None and not response.is_closed:
-            tap(response, recording, request.dialect)
-            return result
-        body = result if response is None else response.json()
+        if response is not None:
+            if response.status_code >= _REFUSED:
+                recording.refused(response.status_code)
+                return result
+            if not response.is_closed:
+                tap(response, recording, request.dialect)
+                return result
+            body = response.json()
+        elif request.stream and request.follow is not None:
+            return request.follow(result, follower(recording, request.dialect))
+        else:
+            body = request.answer(result)
         request.dialect.response(recording.call, body)
         if recording.capture is not None:
             recording.capture.answer(body)

@@ -13,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 
-from otel_llm.call import AttributeValue, Call, Cost, StreamOutcome, error_type
+from otel_llm.call import AttributeValue, Call, Cost, StreamOutcome, error_type, http_status
 from otel_llm.content import Capture, capture
 from otel_llm.engine.prices import price_book
 from otel_llm.guard import guard
@@ -112,6 +112,7 @@ class Recording:
         "call",
         "capture",
         "interaction",
+        "package",
         "request",
         "span",
     )
@@ -123,6 +124,8 @@ class Recording:
         self.request = request
         self.asked: dict[str, Any] | None = None
         """The request body that asks for the stream's usage, when we ask."""
+        self.package = ""
+        """The SDK's own package: its exceptions in mid-stream are no exceptions of the caller."""
         self.capture: Capture | None = None
         """What is said in the call, where that is asked for."""
         self._retry_plainly = False
@@ -191,8 +194,10 @@ class Recording:
         """Note a failed HTTP request inside the call, as an event."""
         with guard:
             attributes: dict[str, AttributeValue] = {A.OTEL_LLM_ATTEMPT_NUMBER: self.call.attempts}
-            status = self._status if self._status is not None else getattr(error, "status_code", None)
-            if isinstance(status, int):
+            status = self._status
+            if status is None and error is not None:
+                status = http_status(error)
+            if status is not None:
                 attributes[A.OTEL_LLM_ATTEMPT_STATUS_CODE] = status
             elif error is not None:
                 attributes[A.OTEL_LLM_ATTEMPT_ERROR] = error_type(error)
@@ -221,13 +226,22 @@ class Recording:
             if isinstance(error, Exception):
                 self.call.error_type = error_type(error)
                 self.attempt_failed(error)
-                status = getattr(error, "status_code", None)
-                if isinstance(status, int):
+                status = http_status(error)
+                if status is not None:
                     self.call.response[A.HTTP_RESPONSE_STATUS_CODE] = status
                 self.finish("failed" if self.call.stream else None)
             else:
                 # Cancelled or interrupted by the caller: that is no failure of the call.
                 self.finish("aborted")
+
+    def refused(self, status: int) -> None:
+        """End with an HTTP status that the SDK has not turned into an error yet: the caller gets to see it."""
+        with guard:
+            self._status = status
+            self.attempt_failed()
+            self.call.error_type = str(status)
+            self.call.response[A.HTTP_RESPONSE_STATUS_CODE] = status
+        self.finish("failed" if self.call.stream else None)
 
     def finish(self, outcome: StreamOutcome | None = None) -> None:
         """End the call: price it, add it to its interaction, write it onto its span. Once; later ones do nothing."""
@@ -291,8 +305,4 @@ class Recording:
 
     def _refused(self, error: BaseException) -> bool:
         """Whether the server may have minded the question for usage, so that the plain request deserves a try."""
-        return (
-            self.asked is not None
-            and getattr(error, "status_code", None) in (400, 422)
-            and self._server not in _refuses_usage
-        )
+        return self.asked is not None and http_status(error) in (400, 422) and self._server not in _refuses_usage

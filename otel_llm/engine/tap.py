@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
 from otel_llm.call import StreamOutcome
@@ -22,18 +22,26 @@ from otel_llm.engine.recording import Recording
 from otel_llm.estimate import estimate, wanted, words
 from otel_llm.framing import (
     AMAZON_EVENTS,
+    JSON_LINES,
     SERVER_SENT_EVENTS,
     AmazonEvents,
     Document,
     Framing,
+    Lines,
     ServerSentEvents,
     payload,
 )
 from otel_llm.guard import guard
 from otel_llm.late import drain, later
-from otel_llm.spec import Dialect
+from otel_llm.spec import Dialect, Follower
+
+T = TypeVar("T")
 
 _open: WeakSet[_Reader] = WeakSet()
+
+
+def _itself(item: Any) -> Any:
+    return item
 
 
 def tap(response: Any, recording: Recording, dialect: Dialect) -> None:
@@ -41,15 +49,17 @@ def tap(response: Any, recording: Recording, dialect: Dialect) -> None:
     headers = response.headers
     kind = headers.get("content-type", "").split(";")[0].strip().lower()
     coding = headers.get("content-encoding", "identity")
-    if recording.call.stream and kind not in (AMAZON_EVENTS, "application/json"):
+    if recording.call.stream and kind not in (AMAZON_EVENTS, *JSON_LINES, "application/json"):
         kind = SERVER_SENT_EVENTS  # SDKs take it for that, whatever the server calls it
-    reader = _Reader(recording, dialect, streamed=kind in (SERVER_SENT_EVENTS, AMAZON_EVENTS))
+    reader = _Reader(recording, dialect, streamed=kind in (SERVER_SENT_EVENTS, AMAZON_EVENTS, *JSON_LINES))
     hides = kind == SERVER_SENT_EVENTS and recording.asked is not None
     framing: Framing
     if kind == SERVER_SENT_EVENTS:
         framing = ServerSentEvents(reader.event, reader.matters, hides=hides, marks=dialect.usage_marks)
     elif kind == AMAZON_EVENTS:
         framing = AmazonEvents(reader.event)
+    elif kind in JSON_LINES:
+        framing = Lines(reader.event)
     else:
         framing = Document(reader.document)
     decoder = None
@@ -60,6 +70,11 @@ def tap(response: Any, recording: Recording, dialect: Dialect) -> None:
             # An event can be kept only from the decoded body, so that is what the caller gets.
             del headers["content-encoding"]
     response.stream = _Tap(response.stream, reader, framing, decoder, hides)
+
+
+def follower(recording: Recording, dialect: Dialect) -> Follower:
+    """Reads along with a stream that is no httpx response."""
+    return _Reader(recording, dialect, streamed=True)
 
 
 class _Reader:
@@ -107,15 +122,41 @@ class _Reader:
         if not data.startswith(b"{") or dialect.fold is None:
             return False
         chunk = json.loads(data)
+        self._fold(chunk, dialect.fold)
+        return dialect.usage_only is not None and dialect.usage_only(chunk)
+
+    def _fold(self, chunk: Any, fold: Callable[[dict[str, Any], Any], None]) -> None:
         if self._words is not None:
             self._words += words(chunk)
         if self.recording.capture is not None:
             self.recording.capture.event(chunk)
-        dialect.fold(self.body, chunk)
+        fold(self.body, chunk)
         self.over = self.over or "over" in self.body
         if self.body.get("error") is not None:
             self.end("failed")  # older SDKs raise, and leave the response open
-        return dialect.usage_only is not None and dialect.usage_only(chunk)
+
+    def follow(self, chunks: Iterator[T], chunk: Callable[[T], Any] = _itself) -> Iterator[T]:
+        """The same chunks, read on their way."""
+        with self:
+            for item in chunks:
+                with guard:
+                    self._take(chunk(item))
+                yield item
+
+    async def afollow(self, chunks: AsyncIterator[T], chunk: Callable[[T], Any] = _itself) -> AsyncIterator[T]:
+        """The same chunks, read on their way."""
+        with self:
+            async for item in chunks:
+                with guard:
+                    self._take(chunk(item))
+                yield item
+
+    def _take(self, chunk: Any) -> None:
+        self._events += 1
+        if self._events == 1:
+            self.recording.call.time_to_first_chunk = self.recording.elapsed_ns() / 1e9
+        if self.dialect.fold is not None and chunk is not None:
+            self._fold(chunk, self.dialect.fold)
 
     def matters(self, raw: bytes) -> bool:
         """Whether events can say anything that the dialect folds, by their raw bytes."""
@@ -166,7 +207,10 @@ class _Reader:
         if isinstance(error, GeneratorExit):
             # Somebody dropped the stream half-way, and a generator over it is being finalized.
             self.abandoned()
-        elif isinstance(error, Exception) and type(error).__module__.partition(".")[0] in _READERS:
+        elif isinstance(error, Exception) and type(error).__module__.partition(".")[0] in (
+            *_READERS,
+            self.recording.package,
+        ):
             self.end("failed", error)
         else:
             self.end("aborted")
@@ -198,7 +242,10 @@ _HEAD = 3
 _DONE = (b"[DONE]", b"[DONE]\n\n")
 # Whose exceptions mean that the body could not be read; any other is the caller's own, while it was reading.
 _READERS = frozenset(
-    ["httpx", "httpx2", "httpcore", "httpcore2", "json", "pydantic", "pydantic_core", "openai", "anthropic", "groq"]
+    {
+        *("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3", "aiohttp", "grpc"),
+        *("json", "pydantic", "pydantic_core"),
+    }
 )
 
 

@@ -29,6 +29,15 @@ def patches(
     return (Patch(module, "SyncAPIClient.request", read), Patch(module, "AsyncAPIClient.request", read))
 
 
+def route(routes: Mapping[str, Dialect], url: str) -> Dialect | None:
+    """The dialect of a path, or of an absolute URL that ends with one."""
+    path = url.partition("?")[0]
+    if "://" not in path:
+        return routes.get(path)
+    ends = [known for known in routes if path.endswith(known)]
+    return routes[max(ends, key=len)] if ends else None
+
+
 def hooks(package: str) -> tuple[Hook, ...]:
     """The hooks that see the retries inside a call."""
     module = f"{package}._base_client"
@@ -53,7 +62,7 @@ def _reader(
 
     def read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | None:
         options: Any = kwargs["options"] if "options" in kwargs else args[1]
-        dialect = routes.get(options.url.partition("?")[0])
+        dialect = route(routes, options.url)
         sent: Any = options.json_data
         if dialect is None or options.method.lower() != "post" or not isinstance(sent, dict):
             return None
