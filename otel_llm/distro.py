@@ -8,7 +8,13 @@ and the ledger is attached beside it.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from types import FrameType
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -26,10 +32,14 @@ from opentelemetry.util.types import Attributes
 
 from otel_llm.guard import guard, logger
 from otel_llm.interaction import InteractionProcessor
+from otel_llm.late import drain
 from otel_llm_semconv import attributes as A
 
 _OTLP_HTTP_PORT = 4318
 _SIGNALS = ("TRACES", "METRICS", "LOGS")
+_LAST_PRICES = 2.0
+_LAST_WORDS = 1.0
+_LAST_PATIENCE = 5.0
 
 
 class Distro(BaseDistro):
@@ -40,9 +50,9 @@ class Distro(BaseDistro):
         os.environ.setdefault("OTEL_TRACES_EXPORTER", "otlp" if otlp else "none")
         if urlsplit(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")).port == _OTLP_HTTP_PORT:
             os.environ.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-        for signal in ("METRICS", "LOGS"):
-            own = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
-            os.environ.setdefault(f"OTEL_{signal}_EXPORTER", "otlp" if own else "none")
+        for kind in ("METRICS", "LOGS"):
+            own = os.environ.get(f"OTEL_EXPORTER_OTLP_{kind}_ENDPOINT")
+            os.environ.setdefault(f"OTEL_{kind}_EXPORTER", "otlp" if own else "none")
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Load one of an `opentelemetry_instrumentor`. One of ours that fails does not keep the next from loading."""
@@ -59,7 +69,7 @@ class Configurator:
 
     def configure(self, **kwargs: Any) -> None:
         """Called by `opentelemetry-instrument`, with the version of the auto-instrumentation."""
-        if all(os.environ.get(f"OTEL_{signal}_EXPORTER") == "none" for signal in _SIGNALS) and not os.environ.get(
+        if all(os.environ.get(f"OTEL_{kind}_EXPORTER") == "none" for kind in _SIGNALS) and not os.environ.get(
             "OTEL_CONFIG_FILE"
         ):
             # Importing OpenTelemetry's configurator (metrics, logs) is most of the start-up that it would cost.
@@ -86,7 +96,10 @@ def attach(provider: trace.TracerProvider | None = None) -> None:
         provider._otel_llm_attached = True  # pyright: ignore[reportAttributeAccessIssue]
         provider.sampler = RecordCalls(provider.sampler)
         # First in line: another processor that raises cannot keep a span from the ledger.
-        _prepend(provider, [InteractionProcessor(), *_ledgers()])
+        ledgers = _ledgers()
+        _prepend(provider, [InteractionProcessor(), *ledgers])
+        if ledgers:
+            _write_at_every_end(ledgers)
 
 
 def _ledgers() -> list[SpanProcessor]:
@@ -95,6 +108,62 @@ def _ledgers() -> list[SpanProcessor]:
         with guard:
             found.append(entry.load()())
     return found
+
+
+def _write_at_every_end(ledgers: Sequence[SpanProcessor]) -> None:
+    """Have the ledgers write at the ends of a process that are no exit of the interpreter."""
+
+    def write(*_: Any, **__: Any) -> None:
+        with guard:
+            drain(_LAST_PRICES)
+            for ledger in ledgers:
+                ledger.force_flush()
+
+    def in_child() -> None:
+        # Children of multiprocessing and of Celery's pool leave by os._exit, each past some hook of its own.
+        loaded = cast("dict[str, Any]", sys.modules)
+        if util := loaded.get("multiprocessing.util"):
+            util.register_after_fork(write, partial(util.Finalize, callback=write, exitpriority=1))
+        if signals := loaded.get("celery.signals"):
+            signals.worker_process_shutdown.connect(write, weak=False, dispatch_uid=__name__)
+
+    if hasattr(os, "register_at_fork"):
+        # A thread that is loading prices would leave half a module to the child.
+        os.register_at_fork(before=lambda: drain(_LAST_PRICES) and None, after_in_child=in_child)
+    _write_at_sigterm(write)
+
+
+def _write_at_sigterm(write: Callable[[], None]) -> None:
+    """Where nothing handles SIGTERM, write before it ends the process; the exit status stays the same."""
+
+    def on_sigterm(number: int, _: FrameType | None) -> None:
+        # Whoever installed a handler later and calls ours from it decides what becomes of the process.
+        ends = signal.getsignal(number) is on_sigterm
+        if ends:
+            signal.signal(number, signal.SIG_DFL)
+        done = threading.Event()
+
+        def end() -> None:
+            if ends:
+                os.kill(os.getpid(), number)
+            done.set()
+
+        def finish() -> None:
+            write()
+            end()
+
+        # Not in this thread: it may have been interrupted where it holds the very locks that are needed now.
+        with guard:
+            threading.Thread(target=finish, name="otel-llm-sigterm", daemon=True).start()
+            if not done.wait(_LAST_WORDS):
+                # A disk that hangs must not keep the process alive.
+                last = threading.Timer(_LAST_PATIENCE, end)
+                last.daemon = True
+                last.start()
+
+    with suppress(ValueError):  # not in the main thread, or not in the main interpreter
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def _prepend(provider: TracerProvider, processors: list[SpanProcessor]) -> None:

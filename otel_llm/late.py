@@ -61,8 +61,8 @@ def _run() -> None:
 
 def _after_fork_in_child() -> None:
     # The parent finishes its own calls; its thread does not exist here.
-    global _thread, _start, _jobs
-    _thread, _start = None, threading.Lock()
+    global _thread, _start, _jobs, _steps
+    _thread, _start, _steps = None, threading.Lock(), 0
     _jobs = SimpleQueue[Callable[[], None]]()
 
 

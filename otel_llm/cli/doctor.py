@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, version
@@ -20,8 +20,9 @@ from otel_llm.pricing import PriceBook, PriceFileError
 from otel_llm.settings import home, price_file
 from otel_llm.spec import Integration
 from otel_llm_exporters.clickhouse import queries
-from otel_llm_exporters.clickhouse.embedded import EmbeddedStore, StoreError
+from otel_llm_exporters.clickhouse.drops import REASONS, REMEDIES, Drop
 from otel_llm_exporters.clickhouse.spool import Spool
+from otel_llm_exporters.clickhouse.stores import Store, StoreError
 
 Level = Literal["good", "note", "bad"]
 _MARKS = {"good": ("✓", "green"), "note": ("•", "yellow"), "bad": ("✗", "red")}
@@ -46,7 +47,7 @@ class Finding:
         return asdict(self)
 
 
-def diagnose(open_store: Callable[[], AbstractContextManager[EmbeddedStore]]) -> list[Finding]:
+def diagnose(open_store: Callable[[], AbstractContextManager[Store]]) -> list[Finding]:
     """Everything there is to say, the environment first."""
     return [*_environment(), *_sdks(), *_spool(), *_stored(open_store), *_prices()]
 
@@ -144,7 +145,7 @@ def _spool() -> Iterator[Finding]:
     folder = home()
     spool = Spool(folder)
     try:
-        segments, rejected = spool.segments(), spool.rejected()
+        segments, rejected, drops = spool.segments(), spool.rejected(), spool.drops()
     except OSError as error:
         yield Finding(section, "bad", f"{spool.directory} cannot be read ({error.strerror}): set OTEL_LLM_HOME.")
         return
@@ -157,13 +158,25 @@ def _spool() -> Iterator[Finding]:
         "good",
         f"{spool.directory}: {number(rows)} spans in {number(len(segments))} segments wait to be imported.",
     )
+    for reason in dict.fromkeys(drop.reason for drop in drops):
+        yield _dropped([drop for drop in drops if drop.reason == reason], spool)
     for path in rejected:
         yield Finding(
             section, "note", f"{path} could not be read and was put aside; delete it when you do not need it."
         )
 
 
-def _stored(open_store: Callable[[], AbstractContextManager[EmbeddedStore]]) -> Iterator[Finding]:
+def _dropped(drops: Sequence[Drop], spool: Spool) -> Finding:
+    spans, reason = sum(drop.spans for drop in drops), drops[0].reason
+    return Finding(
+        "Spool",
+        "bad",
+        f"{number(spans)} spans were dropped, because {REASONS[reason]}; the first {when(drops[0].at)}, "
+        f"the last {when(drops[-1].at)}. {REMEDIES[reason]}, then delete {spool.directory / 'dropped'}.",
+    )
+
+
+def _stored(open_store: Callable[[], AbstractContextManager[Store]]) -> Iterator[Finding]:
     section = "Store"
     try:
         with open_store() as store:

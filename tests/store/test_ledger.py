@@ -57,7 +57,7 @@ def test_20000_spans_at_once_are_all_durable(ledger_home: Path, make_span: MakeS
         thread.join()
     ledger.shutdown()
     assert stored(ledger_home) == 20_000
-    assert ledger.dropped == 0
+    assert ledger.spool.dropped == 0
 
 
 def test_spans_are_on_disk_after_an_interval(
@@ -66,11 +66,7 @@ def test_spans_are_on_disk_after_an_interval(
     monkeypatch.setenv("OTEL_LLM_LEDGER_INTERVAL", "10")
     ledger = LedgerProcessor()
     ledger.on_end(make_span())
-    for _ in range(1000):
-        if stored(ledger_home):
-            break
-        time.sleep(0.01)
-    assert stored(ledger_home) == 1
+    soon_stored(ledger_home, 1)
     ledger.shutdown()
 
 
@@ -80,13 +76,9 @@ def test_a_full_batch_does_not_wait_for_the_interval(
     monkeypatch.setenv("OTEL_LLM_LEDGER_INTERVAL", "3600000")
     monkeypatch.setenv("OTEL_LLM_LEDGER_BATCH_SIZE", "5")
     ledger = LedgerProcessor()
-    for _ in range(6):
+    for _ in range(5):
         ledger.on_end(make_span())
-    for _ in range(1000):
-        if stored(ledger_home):
-            break
-        time.sleep(0.01)
-    assert stored(ledger_home) == 6
+    soon_stored(ledger_home, 5)
     ledger.shutdown()
 
 
@@ -113,18 +105,53 @@ def test_flush_says_when_something_is_not_on_disk(ledger_home: Path, make_span: 
     assert stored(ledger_home) == 1
 
 
-def test_a_queue_that_overflows_is_counted(
-    ledger_home: Path, make_span: MakeSpan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_spans_that_end_faster_than_they_can_be_written_wait_as_bytes(
+    ledger_home: Path, make_span: MakeSpan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_LLM_LEDGER_INTERVAL", "3600000")
-    monkeypatch.setenv("OTEL_LLM_LEDGER_QUEUE_SIZE", "3")
     ledger = LedgerProcessor()
-    for _ in range(5):
-        ledger.on_end(make_span())
-    assert ledger.dropped == 2
+    monkeypatch.setattr(ledger, "_start", lambda: None)
+    for _ in range(2000):
+        ledger.on_end(make_span({"text": "x" * 10_000}))
+    assert ledger.spool.waiting > 1800
+    assert stored(ledger_home) == 0
+    assert ledger.force_flush()
+    assert stored(ledger_home) == 2000
+
+
+def soon_stored(home: Path, count: int) -> float:
+    """Seconds until that many spans are on disk."""
+    began = time.monotonic()
+    while stored(home) < count and time.monotonic() - began < 10:
+        time.sleep(0.005)
+    assert stored(home) == count
+    return time.monotonic() - began
+
+
+def test_the_end_of_an_interaction_does_not_wait_for_the_interval(
+    ledger_home: Path, make_span: MakeSpan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_LLM_LEDGER_INTERVAL", "3600000")
+    ledger = LedgerProcessor()
+    for done in range(3):
+        ledger.on_end(make_span({A.GEN_AI_OPERATION_NAME: "chat"}))
+        ledger.on_end(make_span({A.OTEL_LLM_INTERACTION_CALLS: 1}))
+        soon_stored(ledger_home, 2 * done + 2)
     ledger.shutdown()
-    assert stored(ledger_home) == 3
-    assert "lost 2 spans" in caplog.text
+
+
+def test_many_interactions_share_segments(
+    ledger_home: Path, make_span: MakeSpan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_LLM_LEDGER_INTERVAL", "3600000")
+    ledger = LedgerProcessor()
+    began = time.monotonic()
+    for _ in range(50):
+        ledger.on_end(make_span({A.OTEL_LLM_INTERACTION_CALLS: 1}))
+        time.sleep(0.005)
+    soon_stored(ledger_home, 50)
+    assert len(Spool(ledger_home).segments()) <= 2 + (time.monotonic() - began) / 0.1
+    ledger.shutdown()
 
 
 class RecordOnly(Sampler):
@@ -270,3 +297,50 @@ def test_a_disk_that_refuses_never_reaches_the_application(tmp_path: Path) -> No
     assert stored(tmp_path) == 1200
     assert warnings.count("\n") == 1
     assert "File too large" in warnings
+
+
+MEMORY = """
+    def grown():
+        return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") - before
+    def calls(count):
+        for n in range(count):
+            attributes = {f"otel_llm.attribute.{i}": f"value {n} {i}" if i % 2 else n * i for i in range(30)}
+            attributes["text"] = os.urandom(1000).hex()
+            tracer.start_span("chat m", attributes=attributes).end()
+    def busy(count):
+        threads = [threading.Thread(target=calls, args=(count,)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    busy(300)
+    ledger.force_flush()
+    before = 0
+    before = grown()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads its memory from /proc")
+@pytest.mark.parametrize(
+    "trouble",
+    ["shutil.rmtree(spool); open(spool, 'w')", "segment.os.fsync = lambda _: time.sleep(3600)"],
+    ids=["refuses", "hangs"],
+)
+def test_the_memory_of_the_application_stays_small_whatever_the_disk_does(tmp_path: Path, trouble: str) -> None:
+    said = run(
+        tmp_path,
+        f"""
+        import shutil, otel_llm_exporters.clickhouse.segment as segment
+        spool = str(ledger.spool.directory)
+        {textwrap.indent(textwrap.dedent(MEMORY), " " * 8).strip()}
+        {trouble}
+        busy(3000)
+        print(grown(), ledger.spool.dropped, ledger.spool.waiting, file=sys.stderr)
+        os._exit(0)
+        """,
+    )
+    grown, dropped, waiting = map(int, said.splitlines()[-1].split())
+    assert grown < 10_000_000
+    assert dropped > 0
+    assert 5000 < dropped + waiting <= 6000
+    assert said.count("otel-llm cannot write") == 1

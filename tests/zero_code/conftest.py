@@ -127,8 +127,9 @@ class Server:
     client: httpx.Client
     said: str = ""
 
-    def post(self, path: str, question: str) -> httpx.Response:
-        return self.client.post(f"{self.url}{path}", content=question, headers={"content-type": "text/plain"})
+    def post(self, path: str, question: str, **headers: str) -> httpx.Response:
+        headers = {"content-type": "text/plain", **headers}
+        return self.client.post(f"{self.url}{path}", content=question, headers=headers)
 
     def stop(self) -> int:
         """Stop it as an orchestrator does; return its exit code."""

@@ -3,45 +3,54 @@
 `LedgerProcessor` takes every span that ends, sampled or not. `ClickHouseSpanExporter` takes what OpenTelemetry's own
 processors export, for `OTEL_TRACES_EXPORTER=clickhouse` alone. With both, a span is stored once.
 
-Settings: `OTEL_LLM_LEDGER_INTERVAL` (milliseconds, 1000) and `OTEL_LLM_LEDGER_BATCH_SIZE` (spans, 512), whichever comes
-first, and `OTEL_LLM_LEDGER_QUEUE_SIZE` (spans in memory at most, 50000). At exit everything is written. What ends the
-process without an exit (`kill -9`, or SIGTERM in an application that does not handle it) loses what ended in the last
-interval.
+A span is on disk 0.1 seconds after its interaction has ended, and at the latest after `OTEL_LLM_LEDGER_INTERVAL`
+(milliseconds, 1000) or `OTEL_LLM_LEDGER_BATCH_SIZE` (spans, 512), whichever comes first. At exit everything is written.
+What ends the process without an exit (`kill -9`) loses what had not come that far.
 """
 
 from __future__ import annotations
 
 import atexit
-import logging
 import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
+from queue import Empty, SimpleQueue
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_llm_exporters.clickhouse.native import encode
-from otel_llm_exporters.clickhouse.spool import Spool, after_fork, home, queue_size, setting
+from otel_llm_exporters.clickhouse.settings import home, number
+from otel_llm_exporters.clickhouse.spool import Spool, after_fork
 from otel_llm_semconv import attributes as A
 
-_logger = logging.getLogger(__name__)
 _TAKEN = "_otel_llm_ledger"
-# A backlog makes larger segments, which compress better and are imported faster.
-_LARGEST_SEGMENT = 4096
+# A process that ends hundreds of interactions in a second must not sync a file for each.
+_GATHER = 0.1
+_LIVE_BYTES = 3 << 20
+_SPAN_BYTES = 6 << 10
+"""Of a live span, beside what it says."""
+_FEWEST, _FIRST_GUESS = 16, 64
+# Encoding needs several times the memory of what it encodes, and an application's thread that helps some milliseconds.
+_BLOCKS = 4
+
+_SOON, _NOW = 1, 2
 
 
 class LedgerProcessor(SpanProcessor):
-    """Writes every span that ends into the spool, from a thread of its own."""
+    """Writes every span that ends into the spool, from a thread of its own.
+
+    Spans wait as objects in 3 MB at most, by the size of those before them, then as compressed blocks in the spool's
+    memory. When they end faster than they can be encoded, the threads that end them help.
+    """
 
     def __init__(self) -> None:
-        self.dropped = 0
-        """Spans that are lost, because they ended faster than they could be written."""
-        self._interval = setting("OTEL_LLM_LEDGER_INTERVAL", 1000) / 1000
-        self._batch_size = setting("OTEL_LLM_LEDGER_BATCH_SIZE", 512)
-        self._queue_size = queue_size()
-        self._queue: deque[ReadableSpan] = deque()
+        self._interval = number("OTEL_LLM_LEDGER_INTERVAL", 1000) / 1000
+        self._batch_size = number("OTEL_LLM_LEDGER_BATCH_SIZE", 512)
+        self._most = _FIRST_GUESS
         self._reset()
         after_fork(self._reset_in_child)
         atexit.register(self.shutdown)
@@ -53,12 +62,12 @@ class LedgerProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Take the span; the thread does the rest."""
+        attributes = span.attributes or {}
+        ends_interaction = A.OTEL_LLM_INTERACTION_CALLS in attributes
         context = span.get_span_context()
-        if context is not None and not context.trace_flags.sampled and not _counts(span):
-            return
-        waiting = len(self._queue)
-        if waiting >= self._queue_size:
-            self.dropped += 1
+        # Of a trace that is not sampled, what cost something is kept, and what caused it: no health checks.
+        costs = ends_interaction or A.GEN_AI_OPERATION_NAME in attributes
+        if not costs and context is not None and not context.trace_flags.sampled:
             return
         setattr(span, _TAKEN, True)
         self._queue.append(span)
@@ -66,32 +75,56 @@ class LedgerProcessor(SpanProcessor):
             self.force_flush()
         elif self._thread is None:
             self._start()
-        elif waiting >= self._batch_size and not self._wake.is_set():
-            self._wake.set()
+        waiting = len(self._queue)
+        if waiting >= self._most:
+            self._encode()
+        if waiting >= min(self._batch_size, self._most):
+            self._want(_NOW)
+        elif ends_interaction:
+            self._want(_SOON)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Write what has ended so far, in the calling thread. False when some of it is not on disk."""
-        with self._writing:
-            durable = self.spool.retry()
-            while count := min(len(self._queue), _LARGEST_SEGMENT):
-                durable = self.spool.write(encode([self._queue[index] for index in range(count)]))
-                # Only now: whatever interrupts the lines above must not take the spans with it.
-                for _ in range(count):
-                    self._queue.popleft()
-        return durable
+        """Write what has ended so far, in the calling thread. False when something of it is not on disk."""
+        if self.spool.waiting:
+            self.spool.retry()
+        # What ends meanwhile is not waited for: an application may never fall silent. The lock is taken in any case.
+        left = len(self._queue) - self._encode()
+        while left > 0 and (taken := self._encode()):
+            left -= taken
+        return self.spool.retry()
 
     def shutdown(self) -> None:
         """Write everything. Spans that end later are written at once; a second call does nothing new."""
         self._closed = True
-        self._wake.set()
+        self._want(_NOW)
         self.force_flush()
         self.spool.close()
-        if self.dropped:
-            _logger.error("otel-llm lost %d spans, because they ended faster than they could be written.", self.dropped)
-            self.dropped = 0
+
+    def _encode(self) -> int:
+        """Turn spans into a block in the spool's memory; return how many."""
+        # Held until they are in the spool: whoever flushes waits for those that others encode.
+        with self._encoding:
+            spans = [self._queue.popleft() for _ in range(min(len(self._queue), self._most // _BLOCKS))]
+            if not spans:
+                return 0
+            try:
+                block = encode(spans)
+            except BaseException:
+                # An interrupt must not take them along.
+                self._queue.extendleft(reversed(spans))
+                raise
+            self._most = max(_FEWEST, _LIVE_BYTES // (_SPAN_BYTES + len(block.data) // len(spans)))
+            self.spool.keep(block)
+            return len(spans)
+
+    def _want(self, due: int) -> None:
+        # Of a queue that a finalizer may use while this very thread does; an Event could be locked then.
+        if due > self._due:
+            self._due = due
+            self._wake.put(due)
 
     def _start(self) -> None:
-        with self._writing:
+        with self._encoding:
             if self._thread is not None:
                 return
             thread = threading.Thread(target=self._run, name="otel-llm-ledger", daemon=True)
@@ -108,31 +141,27 @@ class LedgerProcessor(SpanProcessor):
     def _run(self) -> None:
         try:
             while not self._closed:
-                self._wake.wait(self._interval)
-                self._wake.clear()
+                with suppress(Empty):
+                    if self._wake.get(timeout=self._interval) == _SOON:
+                        self._wake.get(timeout=min(_GATHER, self._interval))
+                self._due = 0
                 self.force_flush()
         finally:
             self._thread = None
 
     def _reset(self) -> None:
-        self._queue.clear()
+        self._queue: deque[ReadableSpan] = deque()
         self._thread: threading.Thread | None = None
-        self._writing = threading.RLock()
-        self._wake = threading.Event()
+        self._encoding = threading.RLock()
+        self._wake: SimpleQueue[int] = SimpleQueue()
+        self._due = 0
         self._closed = False
 
     def _reset_in_child(self) -> None:
         self._reset()
-        self.dropped = 0
         # Children of multiprocessing (and Celery's) leave by os._exit, past atexit: only its own finalizers run.
         if util := sys.modules.get("multiprocessing.util"):
             util.register_after_fork(self, _shut_down_at_exit)
-
-
-def _counts(span: ReadableSpan) -> bool:
-    # Of a trace that is not sampled, what cost something is kept, and what caused it: no health checks.
-    attributes = span.attributes or {}
-    return A.GEN_AI_OPERATION_NAME in attributes or A.OTEL_LLM_INTERACTION_CALLS in attributes
 
 
 def _shut_down_at_exit(ledger: LedgerProcessor) -> None:

@@ -1,0 +1,94 @@
+"""One file of the spool: `<unix_ns>-<pid>-<random>-<rows>-<crc32>.native.zst`.
+
+It appears complete or not at all, and it is never changed; the checksum in its name is that of its bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+TEMPORARY = ".native.tmp"
+_NAME = re.compile(r"(?P<ns>\d+)-\d+-[0-9a-f]+-(?P<rows>\d+)-(?P<crc>[0-9a-f]{8})\.native\.zst")
+
+
+class CorruptSegmentError(Exception):
+    """The bytes of a segment are not those that were written."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Segment:
+    """One file of the spool."""
+
+    created_ns: int
+    rows: int
+    crc32: int
+    path: Path
+
+    @property
+    def size(self) -> int:
+        """Its bytes on disk; 0 when another process took it."""
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    @staticmethod
+    def of(path: Path) -> Segment | None:
+        """Return the segment that a path names; None when it names something else."""
+        match = _NAME.fullmatch(path.name)
+        return match and Segment(int(match["ns"]), int(match["rows"]), int(match["crc"], 16), path)
+
+    @staticmethod
+    def named(directory: Path, rows: int, data: bytes) -> Segment:
+        """Return a new segment for these compressed bytes, not written yet."""
+        created_ns, crc32 = time.time_ns(), zlib.crc32(data)
+        name = f"{created_ns}-{os.getpid()}-{os.urandom(4).hex()}-{rows}-{crc32:08x}.native.zst"
+        return Segment(created_ns, rows, crc32, directory / name)
+
+    def read(self) -> bytes:
+        """Return its compressed bytes. Raises CorruptSegmentError; FileNotFoundError when another process took it."""
+        data = self.path.read_bytes()
+        if zlib.crc32(data) != self.crc32:
+            raise CorruptSegmentError(self.path.name)
+        return data
+
+
+def write_durably(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Write a file that is complete whenever it is seen, and survives a power loss if `sync`.
+
+    Raises OSError, and leaves no file then.
+    """
+    temporary = path.with_suffix(".tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+        if sync:
+            sync_directory(path.parent)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        raise
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames and deletions in a folder survive a power loss, where the platform can."""
+    if os.name != "nt":
+        sync_file(directory)
+
+
+def sync_file(path: Path) -> None:
+    """Make what was written to a file survive a power loss. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
