@@ -16,8 +16,9 @@ from otel_llm.call import Call
 T = TypeVar("T")
 
 
-def _nothing(_: Any) -> None:
-    return None
+def nothing(_: Any) -> None:
+    """There is none."""
+    return
 
 
 def _itself(result: Any) -> Any:
@@ -68,7 +69,7 @@ class Dialect:
     """Fill the call from a response body."""
     fold: Callable[[dict[str, Any], Any], None] | None = None
     """Fold one chunk of a stream into a response-shaped dict, which `response` then reads."""
-    ask_usage: Callable[[Mapping[str, Any]], dict[str, Any] | None] = _nothing
+    ask_usage: Callable[[Mapping[str, Any]], dict[str, Any] | None] = nothing
     """The request body changed so that the stream reports its usage; None when there is nothing to change."""
     usage_only: Callable[[Any], bool] | None = None
     """Whether a chunk is there only because `ask_usage` asked for it, and so is not the caller's."""
@@ -92,7 +93,7 @@ class Request:
     server_port: int | None = None
     with_body: Callable[[dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]] | None = None
     """The arguments again, with another body; None when the body cannot be changed."""
-    transport: Callable[[Any], Any] = _nothing
+    transport: Callable[[Any], Any] = nothing
     """The httpx response behind what the method returned, when its body is for the caller to read; else None."""
     follow: Callable[[Any, Follower], Any] | None = None
     """Have a stream that is no httpx response read along with; what the caller gets then."""

@@ -19,7 +19,7 @@ from otel_llm import distro, guard, late
 from otel_llm.call import Call
 from otel_llm.engine import recording
 from otel_llm.engine.prices import price_book
-from otel_llm.integrations import AnthropicInstrumentor, GroqInstrumentor, OpenAIInstrumentor, SDKInstrumentor
+from otel_llm.integrations import SDKInstrumentor
 from otel_llm_semconv import attributes as A
 
 SETTINGS = (
@@ -27,6 +27,10 @@ SETTINGS = (
     "OPENAI_",
     "ANTHROPIC_",
     "GROQ_",
+    "MISTRAL_",
+    "TOGETHER_",
+    "FIREWORKS_",
+    "CEREBRAS_",
     "AZURE_",
     "AWS_",
     "GOOGLE_",
@@ -101,7 +105,7 @@ def no_fault(spans: Spans, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def instrumentors(recorder: InMemorySpanExporter) -> list[SDKInstrumentor]:
     """The instrumentors of all SDKs, none of them at work."""
-    return [OpenAIInstrumentor(), AnthropicInstrumentor(), GroqInstrumentor()]
+    return [kind() for kind in SDKInstrumentor.__subclasses__()]
 
 
 @pytest.fixture

@@ -154,6 +154,11 @@ bedrock   anthropic.claude-opus-4-5          list       5.5     0.55     6.875  
 bedrock   anthropic.claude-haiku-4-5         list       1.1     0.11     1.375   2.2     5.5     -     -      -
 groq      llama-3.3-70b-versatile            list       0.59    =        -       -       0.79    -     -      -
 groq      openai/gpt-oss-120b                list       0.15    0.075    -       -       0.6     -     -      -
+together  meta-llama/Llama-3.3-70B-Instruct-Turbo list   0.88    =        -       -       0.88    -     -      -
+fireworks accounts/fireworks/models/gpt-oss-120b list     0.15    0.015    -       -       0.6     -     -      -
+cerebras  gpt-oss-120b                       list       0.35    =        -       -       0.75    -     -      -
+mistral   mistral-small-latest               list       0.15    0.015    -       -       0.6     -     -      -
+mistral   mistral-embed                      list       0.1     =        -       -       -       -     -      -
 """
 _DATED = """
 gpt-4o-mini-2024-07-18 gpt-4o-2024-08-06 gpt-5.2-2025-12-11 o3-2025-04-16 gpt-4o-audio-preview-2025-06-03

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from examples.offline_provider.model import Json
 
+OTHERS = ("together", "fireworks", "cerebras", "mistral")
+"""Who speaks the same, and tells the usage of every stream unasked. Their base URL ends with `/<name>`."""
+
 _SAFE = {kind: {"filtered": False, "severity": "safe"} for kind in ("hate", "self_harm", "sexual", "violence")}
 _PROMPT_SAFE = {"prompt_filter_results": [{"prompt_index": 0, "content_filter_results": _SAFE}]}
 _AUDIO = base64.b64encode(b"offline audio").decode()
@@ -122,6 +125,8 @@ def _chat_events(x: Exchange) -> Iterator[Event]:
         last, ends = chunk(index, {}, _finish(x)), index == n - 1
         if groq and ends and x.script.usage:
             last["x_groq"] = {"id": f"req_{x.id}", "usage": _usage(x)}
+        if x.provider in OTHERS and ends and x.script.usage:
+            last["usage"] = _usage(x)
         yield Event(last, total, final=ends and not with_usage)
     if with_usage:
         yield Event(head | {"choices": [], "usage": _usage(x)}, total, final=True)
@@ -192,7 +197,8 @@ def _plain_embeddings(x: Exchange) -> Json:
     data = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)]
     tokens = x.answer.usage.input_tokens
     usage = {"usage": {"prompt_tokens": tokens, "total_tokens": tokens}} if x.script.usage else {}
-    return {"object": "list", "data": data, "model": x.answer.model} | usage
+    named = {"id": x.id} if x.provider in OTHERS else {}
+    return named | {"object": "list", "data": data, "model": x.answer.model} | usage
 
 
 @lru_cache(maxsize=256)
@@ -206,12 +212,12 @@ def _failure(_x: Exchange) -> list[tuple[str | None, Json]]:
     return [(None, error(500, "scripted failure in mid-stream"))]
 
 
-def _groq_or_asked(x: Exchange) -> bool:
-    return _include_usage(x) or (x.script.usage and x.provider == "groq")
+def _unasked_or_asked(x: Exchange) -> bool:
+    return _include_usage(x) or (x.script.usage and x.provider in ("groq", *OTHERS))
 
 
 _DONE = b"data: [DONE]\n\n"
-CHAT = Wire("chat", "chatcmpl-", _read_chat, _plain_chat, error, _chat_events, _failure, _groq_or_asked, _DONE)
+CHAT = Wire("chat", "chatcmpl-", _read_chat, _plain_chat, error, _chat_events, _failure, _unasked_or_asked, _DONE)
 _LEGACY = (_read_completion, _plain_completion, error, _completion_events, _failure, _include_usage, _DONE)
 COMPLETIONS = Wire("completions", "cmpl-", *_LEGACY)
 EMBEDDINGS = Wire("embeddings", "emb-", _read_embeddings, _plain_embeddings, error)

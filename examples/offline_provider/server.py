@@ -36,7 +36,8 @@ _OPERATIONS = {
     "messages/count_tokens": anthropic.COUNT_TOKENS,
 }
 _PATH = re.compile(
-    f"(/openai/v1|/openai/deployments/(?P<deployment>[^/]+)|/openai)?/(?P<operation>{'|'.join(_OPERATIONS)})$"
+    rf"(/openai/v1|/openai/deployments/(?P<deployment>[^/]+)|/openai|/(?P<other>{'|'.join(openai.OTHERS)})/v1)?"
+    rf"/(?P<operation>{'|'.join(_OPERATIONS)})$"
 )
 _BEDROCK = re.compile(r"/model/([^/]+)/invoke(-with-response-stream)?$")
 _VERTEX = re.compile(r"/publishers/anthropic/models/([^/:]+):(streamR|r)awPredict$")
@@ -72,7 +73,7 @@ def route(path: str) -> Route | None:
         if wire in (anthropic.MESSAGES, anthropic.COUNT_TOKENS):
             return Route("anthropic", wire, {})
         model = next((name for name in _MODELS if name in m["deployment"]), "gpt-4o-mini") if m["deployment"] else None
-        provider = "groq" if m[1] == "/openai/v1" else "azure" if m[1] else "openai"
+        provider = m["other"] or ("groq" if m[1] == "/openai/v1" else "azure" if m[1] else "openai")
         return Route(provider, wire, {"model": model} if model else {})
     return None
 

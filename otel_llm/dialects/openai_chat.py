@@ -15,7 +15,7 @@ from typing import Any
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.content import chat_content
 from otel_llm.dialects.reading import count, get, items, parameters, rest, text
-from otel_llm.spec import Dialect
+from otel_llm.spec import Dialect, nothing
 from otel_llm_semconv import attributes as A
 
 _PARAMETERS: dict[str, tuple[str, type]] = {
@@ -149,4 +149,7 @@ chat = Dialect(
     content=chat_content,
 )
 completions = replace(chat, name="openai.completions", operation="text_completion")
+unasked = replace(chat, name="openai.chat unasked", ask_usage=nothing, usage_only=None, usage_marks=())
+"""Chat of those who tell the usage of every stream unasked, and may not know the question."""
+unasked_completions = replace(unasked, name="openai.completions unasked", operation="text_completion")
 embeddings = replace(chat, name="openai.embeddings", operation="embeddings", fold=None, content=None)

@@ -10,10 +10,12 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # pyrig
 from otel_llm.engine.patching import Patches
 from otel_llm.integrations.anthropic import anthropic
 from otel_llm.integrations.groq import groq
+from otel_llm.integrations.mistral import mistral
 from otel_llm.integrations.openai import openai
+from otel_llm.integrations.openai_alike import cerebras, fireworks, together
 from otel_llm.spec import Integration
 
-INTEGRATIONS: tuple[Integration, ...] = (openai, anthropic, groq)
+INTEGRATIONS: tuple[Integration, ...] = (openai, anthropic, groq, mistral, together, fireworks, cerebras)
 """Every SDK that is instrumented: the one source of the support table, the test matrix and `otel-llm doctor`."""
 
 
@@ -52,3 +54,27 @@ class GroqInstrumentor(SDKInstrumentor):
     """groq."""
 
     integration = groq
+
+
+class MistralInstrumentor(SDKInstrumentor):
+    """mistralai."""
+
+    integration = mistral
+
+
+class TogetherInstrumentor(SDKInstrumentor):
+    """together."""
+
+    integration = together
+
+
+class FireworksInstrumentor(SDKInstrumentor):
+    """fireworks-ai."""
+
+    integration = fireworks
+
+
+class CerebrasInstrumentor(SDKInstrumentor):
+    """cerebras-cloud-sdk."""
+
+    integration = cerebras

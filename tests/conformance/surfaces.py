@@ -11,12 +11,10 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import reduce
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-import anthropic
-import groq
-import openai
 import pytest
 from pydantic import BaseModel
 
@@ -34,7 +32,7 @@ class Surface:
     """One resource of one client."""
 
     name: str
-    sdk: ModuleType
+    package: str
     client: str
     """The class of the client; its async twin is named after it."""
     resource: str
@@ -49,6 +47,11 @@ class Surface:
     """The resource whose `stream` and `parse` help with this one."""
     shape: Body = field(default_factory=dict[str, Any])
     """What asks `parse` for an `Answer`."""
+
+    @property
+    def sdk(self) -> ModuleType:
+        """The SDK."""
+        return importlib.import_module(self.package)
 
     def client_type(self, *, asynchronous: bool) -> type[Any]:
         """The class of the client."""
@@ -100,12 +103,19 @@ def reached(field: str, path: str = "", **rest: Any) -> Callable[[str], Body]:
     return lambda url: {**rest, field: url + path}
 
 
+def _installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # of a parent
+        return False
+
+
 _AZURE_VERSION = "2024-10-21"
-_COMPLETIONS: Any = importlib.import_module("openai.resources.chat").Completions
-_HELPER = "chat.completions" if hasattr(_COMPLETIONS, "stream") else "beta.chat.completions"
+_OLD = _installed("openai") and not hasattr(importlib.import_module("openai.resources.chat").Completions, "stream")
+_HELPER = "beta.chat.completions" if _OLD else "chat.completions"
 _CHAT = Surface(
     "openai chat",
-    openai,
+    "openai",
     "OpenAI",
     "chat.completions",
     chat("gpt-4o-mini"),
@@ -115,7 +125,7 @@ _CHAT = Surface(
 )
 _MESSAGES = Surface(
     "anthropic messages",
-    anthropic,
+    "anthropic",
     "Anthropic",
     "messages",
     messages("claude-haiku-4-5"),
@@ -123,7 +133,7 @@ _MESSAGES = Surface(
     helper="messages",
     shape={"output_format": Answer},
 )
-SURFACES: tuple[Surface, ...] = (
+_ALL: tuple[Surface, ...] = (
     _CHAT,
     replace(_CHAT, name="openai responses", resource="responses", helper="responses",
             body=written("input", model="gpt-5.2"), shape={"text_format": Answer}),
@@ -141,9 +151,17 @@ SURFACES: tuple[Surface, ...] = (
     replace(_MESSAGES, name="vertex messages", client="AnthropicVertex", helper="",
             body=messages("claude-haiku-4-5@20251001"),
             at=reached("base_url", "/v1", access_token="t", region="us-east5", project_id="p")),
-    Surface("groq chat", groq, "Groq", "chat.completions", chat("openai/gpt-oss-120b"),
+    Surface("groq chat", "groq", "Groq", "chat.completions", chat("openai/gpt-oss-120b"),
             lambda url: {"api_key": "k", "base_url": url}, helper=""),
+    Surface("together chat", "together", "Together", "chat.completions",
+            chat("meta-llama/Llama-3.3-70B-Instruct-Turbo"), reached("base_url", "/together", api_key="k"), helper=""),
+    Surface("fireworks chat", "fireworks", "Fireworks", "chat.completions",
+            chat("accounts/fireworks/models/gpt-oss-120b"), reached("base_url", "/fireworks", api_key="k"), helper=""),
+    Surface("cerebras chat", "cerebras.cloud.sdk", "Cerebras", "chat.completions", chat("gpt-oss-120b"),
+            reached("base_url", "/cerebras", api_key="k", warm_tcp_connection=False), helper=""),
 )  # fmt: skip
+SURFACES = tuple(surface for surface in _ALL if _installed(surface.package))
+"""Those of the SDKs that are installed here: the oldest ones cannot all be installed side by side."""
 
 
 async def got(value: Any) -> Any:

@@ -245,7 +245,8 @@ async def test_nothing_is_sent_before_its_time(
     client = cell.client()
     pending = cell.way.call(cell.surface, client, cell.surface.body("Why?"))
     if hasattr(pending, "__await__") or (cell.way.within and not hasattr(pending, "response")):
-        assert not provider.requests
+        # cerebras warms its connections up
+        assert not [request for request in provider.requests if request.method == "POST"]
         assert not spans()
     if hasattr(pending, "close"):
         pending.close()

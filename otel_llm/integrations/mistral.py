@@ -1,0 +1,82 @@
+"""mistralai: its own service, and Mistral's models on Azure and Google.
+
+From 1.12 to 2.x the SDK traces itself as soon as there is a tracer provider, later only when told to. Its span of a
+call would be a second one, with the prompts in it, so beneath ours it stays silent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from otel_llm.call import Call
+from otel_llm.dialects.openai_chat import embeddings, unasked
+from otel_llm.dialects.reading import get, text
+from otel_llm.engine.recording import current_recording
+from otel_llm.guard import guard
+from otel_llm.integrations.providers import provider_of
+from otel_llm.integrations.sent import patches
+from otel_llm.spec import Hook, Integration
+
+
+def _response(call: Call, body: Any) -> None:
+    unasked.response(call, body)
+    # The tier that decides the price is told with the usage.
+    call.service_tier = text(get(body, "usage", "service_tier")) or call.service_tier
+
+
+_chat = replace(unasked, name="mistral.chat", response=_response)
+_ROUTES = {
+    "/chat/completions": _chat,
+    "/fim/completions": _chat,
+    "/agents/completions": _chat,
+    "/embeddings": embeddings,
+}
+_CLIENTS = (
+    "mistralai.client",
+    "mistralai.azure.client",
+    "mistralai.gcp.client",
+    "mistralai",
+    "mistralai_azure",
+    "mistralai_gcp",
+)
+
+
+def _get_traced_request_and_span(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if current_recording() is not None:
+        kwargs = {**kwargs, "tracing_enabled": False}
+    return wrapped(*args, **kwargs)
+
+
+def _get_sleep_interval(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    with guard:
+        recording = current_recording()
+        if recording is not None:
+            recording.retried(args[0] if args else kwargs["exception"])
+    return wrapped(*args, **kwargs)
+
+
+mistral = Integration(
+    name="mistral",
+    distribution="mistralai",
+    oldest="1.9.11",
+    newest_major=3,
+    surfaces="chat, fill in the middle, agents, embeddings; Azure and Google clients",
+    patches=patches(
+        [
+            (f"{client}.basesdk", f"BaseSDK.{name}")
+            for client in _CLIENTS
+            for name in ("do_request", "do_request_async")
+        ],
+        _ROUTES,
+        lambda host, port: provider_of(host, port, "mistral_ai"),
+    ),
+    hooks=tuple(
+        Hook(f"{client}.{module}", name, wrapper)
+        for client in _CLIENTS
+        for module, name, wrapper in (
+            ("_hooks.tracing", "get_traced_request_and_span", _get_traced_request_and_span),
+            ("utils.retries", "_get_sleep_interval", _get_sleep_interval),
+        )
+    ),
+)
