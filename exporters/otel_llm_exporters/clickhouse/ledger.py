@@ -6,6 +6,8 @@ processors export, for `OTEL_TRACES_EXPORTER=clickhouse` alone. With both, a spa
 A span is on disk 0.1 seconds after its interaction has ended, and at the latest after `OTEL_LLM_LEDGER_INTERVAL`
 (milliseconds, 1000) or `OTEL_LLM_LEDGER_BATCH_SIZE` (spans, 512), whichever comes first. At exit everything is written.
 What ends the process without an exit (`kill -9`) loses what had not come that far.
+
+With `OTEL_LLM_CLICKHOUSE_URL` the segments go on to that server, from a thread of their own: `shipper.py`.
 """
 
 from __future__ import annotations
@@ -18,14 +20,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_llm_exporters.clickhouse.native import encode
+from otel_llm_exporters.clickhouse.server import server_url
 from otel_llm_exporters.clickhouse.settings import home, number
 from otel_llm_exporters.clickhouse.spool import Spool, after_fork
 from otel_llm_semconv import attributes as A
+
+if TYPE_CHECKING:
+    from otel_llm_exporters.clickhouse.shipper import Shipper
 
 _TAKEN = "_otel_llm_ledger"
 # A process that ends hundreds of interactions in a second must not sync a file for each.
@@ -36,6 +43,9 @@ _SPAN_BYTES = 6 << 10
 _FEWEST, _FIRST_GUESS = 16, 64
 # Encoding needs several times the memory of what it encodes, and an application's thread that helps some milliseconds.
 _BLOCKS = 4
+
+# How long an exit waits for a server; what is not sent by then, the next process sends.
+_FAREWELL = 5.0
 
 _SOON, _NOW = 1, 2
 
@@ -99,6 +109,9 @@ class LedgerProcessor(SpanProcessor):
         self._want(_NOW)
         self.force_flush()
         self.spool.close()
+        if self._shipper is not None:
+            self._shipper.close(_FAREWELL)
+            self._shipper = None
 
     def _encode(self) -> int:
         """Turn spans into a block in the spool's memory; return how many."""
@@ -140,6 +153,11 @@ class LedgerProcessor(SpanProcessor):
 
     def _run(self) -> None:
         try:
+            if self._shipper is None and (url := server_url()):
+                from otel_llm_exporters.clickhouse.shipper import Shipper
+
+                self._shipper = Shipper(self.spool, url)
+                self._shipper.start()
             while not self._closed:
                 with suppress(Empty):
                     if self._wake.get(timeout=self._interval) == _SOON:
@@ -152,6 +170,7 @@ class LedgerProcessor(SpanProcessor):
     def _reset(self) -> None:
         self._queue: deque[ReadableSpan] = deque()
         self._thread: threading.Thread | None = None
+        self._shipper: Shipper | None = None
         self._encoding = threading.RLock()
         self._wake: SimpleQueue[int] = SimpleQueue()
         self._due = 0

@@ -126,7 +126,8 @@ def _explained(error: Any, where: str) -> ServerError:
         return ServerError(f"{where} cannot read what it was sent: {text}.", "unreadable")
     if name in _REFUSES:
         return ServerError(f"{where} refuses: {text}; {_REFUSES[name]}.", "refuses")
-    if name and name not in _OVERLOADED:
+    coded = any(int(code) for code in re.findall(r"Code: (\d+)", str(error)))
+    if (name or coded) and name not in _OVERLOADED:
         return ServerError(text, "statement")
     return ServerError(f"{where} does not answer as it should: {text}.", "away")
 

@@ -16,12 +16,12 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from otel_llm_exporters.clickhouse.drain import Drain, Moved, UnreadableError
 from otel_llm_exporters.clickhouse.native import COLUMNS
 from otel_llm_exporters.clickhouse.server import ServerError, connect, errors, shown
-from otel_llm_exporters.clickhouse.spool import Spool
+from otel_llm_exporters.clickhouse.spool import Spool, after_fork
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -64,6 +64,8 @@ class Shipper:
         self._tries = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._lock: IO[str] | None = None
+        after_fork(self._forget)
 
     @property
     def moved(self) -> Moved:
@@ -168,13 +170,21 @@ class Shipper:
     @contextmanager
     def _turn(self) -> Generator[bool]:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self._directory / ".lock").open("w") as lock:
+        with (self._directory / ".lock").open("w") as self._lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 yield False
                 return
-            yield True
+            try:
+                yield True
+            finally:
+                # Closing is not enough: a process that was forked meanwhile has it open, too.
+                fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _forget(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
 
 
 def last_failure(home: Path) -> Failure | None:

@@ -1,0 +1,365 @@
+"""Sending the spool to a server: the real engine behind the real client, and everything that goes wrong in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from store_parts import MakeSpan, Store
+
+from examples.offline_provider import OfflineProvider
+from otel_llm_exporters.clickhouse.embedded import EmbeddedStore
+from otel_llm_exporters.clickhouse.native import Block, encode
+from otel_llm_exporters.clickhouse.serve import ChServer, DropConnection, Refusal, Request
+from otel_llm_exporters.clickhouse.server import ServerError
+from otel_llm_exporters.clickhouse.shipper import Shipper, last_failure
+from otel_llm_exporters.clickhouse.spool import Spool
+
+TOTALS = "SELECT count(), uniqExact(SpanId), sum(TotalCost) FROM llm_calls"
+TRACES = "SELECT count(), uniqExact(SpanId) FROM otel_traces"
+
+
+class Faults:
+    """What the server does to inserts: each entry is used up by one of them."""
+
+    def __init__(self) -> None:
+        self.before: list[Callable[[], None]] = []
+        self.after: list[Callable[[], None]] = []
+        self.inserts = 0
+
+    def hook(self, waiting: list[Callable[[], None]]) -> Callable[[Request], None]:
+        def act(request: Request) -> None:
+            if request.statement.startswith(b"INSERT INTO otel_traces"):
+                self.inserts += waiting is self.before
+                if waiting:
+                    waiting.pop(0)()
+
+        return act
+
+
+def overloaded() -> None:
+    raise Refusal(503, "Code: 202. DB::Exception: Too many simultaneous queries. (TOO_MANY_SIMULTANEOUS_QUERIES)")
+
+
+def cut() -> None:
+    raise DropConnection
+
+
+def slow() -> None:
+    time.sleep(1.5)
+
+
+@pytest.fixture
+def faults() -> Faults:
+    return Faults()
+
+
+@pytest.fixture
+def server(opened_store: EmbeddedStore, store: Store, faults: Faults) -> Iterator[ChServer]:
+    before, after = faults.hook(faults.before), faults.hook(faults.after)
+    with ChServer(opened_store.engine, write=True, token="secret", before=before, after=after) as server:
+        yield server
+
+
+@pytest.fixture
+def url(server: ChServer) -> str:
+    return server.url.replace("://", "://default:secret@") + "/default?send_receive_timeout=1"
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "home")
+
+
+@pytest.fixture
+def fill(spool: Spool, make_span: MakeSpan, call_attributes: dict[str, Any]) -> Callable[[int], None]:
+    """Put three segments of calls into the spool."""
+
+    def fill(number: int) -> None:
+        for _ in range(3):
+            assert spool.write(encode([make_span(call_attributes) for _ in range(number)]))
+
+    return fill
+
+
+def try_until_sent(shipper: Shipper, tries: int = 10) -> int:
+    """How many tries failed."""
+    for failed in range(tries):
+        try:
+            assert shipper.ship()
+        except ServerError:
+            continue
+        return failed
+    raise AssertionError("never sent")
+
+
+def test_everything_arrives_once(store: Store, spool: Spool, url: str, fill: Callable[[int], None]) -> None:
+    fill(7)
+    shipper = Shipper(spool, url)
+    assert shipper.ship()
+    assert shipper.ship()
+    assert spool.segments() == []
+    assert (shipper.moved.spans, shipper.moved.segments) == (21, 3)
+    assert store.rows(TRACES) == [(21, 21)]
+    assert store.rows(TOTALS)[0][:2] == (21, 21)
+
+
+@pytest.mark.parametrize("fault", [overloaded, cut, slow])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_whatever_happens_to_an_insert_each_span_arrives_once(
+    store: Store,
+    spool: Spool,
+    url: str,
+    fill: Callable[[int], None],
+    faults: Faults,
+    fault: Callable[[], None],
+    moment: str,
+) -> None:
+    fill(5)
+    getattr(faults, moment).extend([fault] * 5)
+    shipper = Shipper(spool, url)
+    try_until_sent(shipper)
+    assert faults.inserts > 1
+    assert spool.segments() == []
+    assert store.rows(TRACES) == [(15, 15)]
+    assert store.rows(TOTALS)[0][:2] == (15, 15)
+
+
+def test_what_failed_is_said_and_kept_and_forgotten_when_it_works_again(
+    spool: Spool, url: str, fill: Callable[[int], None], faults: Faults
+) -> None:
+    fill(2)
+    home = spool.directory.parent
+    assert last_failure(home) is None
+    faults.before.extend([overloaded] * 5)
+    shipper = Shipper(spool, url)
+    with pytest.raises(ServerError, match="does not answer as it should: Too many simultaneous queries"):
+        shipper.ship()
+    failure = last_failure(home)
+    assert failure
+    assert (failure.tries, failure.segment) == (1, spool.segments()[0].path.name)
+    assert "secret" not in failure.message
+    assert len(spool.segments()) == 3
+    assert 0.5 <= shipper.pause() <= 1.5
+    try_until_sent(shipper)
+    assert last_failure(home) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("secret", "wrong"), "check the user and the password of OTEL_LLM_CLICKHOUSE_URL"),
+        (("/default", "/nowhere"), "create the database, or name another one in OTEL_LLM_CLICKHOUSE_URL"),
+        (("http://", "clickhouse://"), "must look like https://user:password@host:8443/database"),
+        (("127.0.0.1", "127.0.0.2"), "does not answer as it should"),
+    ],
+)
+def test_a_wrong_address_is_one_sentence_and_keeps_everything(
+    spool: Spool, url: str, fill: Callable[[int], None], change: tuple[str, str], said: str
+) -> None:
+    fill(1)
+    with pytest.raises(ServerError, match=said) as caught:
+        Shipper(spool, url.replace(*change)).ship()
+    assert "secret" not in str(caught.value)
+    assert str(caught.value).count("\n") == 0
+    assert len(spool.segments()) == 3
+    assert spool.rejected() == []
+
+
+def test_a_server_that_may_only_be_read_keeps_everything(
+    opened_store: EmbeddedStore, spool: Spool, fill: Callable[[int], None]
+) -> None:
+    fill(1)
+    with ChServer(opened_store.engine) as server, pytest.raises(ServerError, match="use a user that may write"):
+        Shipper(spool, server.url).ship()
+    assert len(spool.segments()) == 3
+
+
+def test_tables_that_are_not_there_yet_or_are_others_keep_everything(
+    opened_store: EmbeddedStore, store: Store, spool: Spool, url: str, fill: Callable[[int], None]
+) -> None:
+    fill(1)
+    opened_store.execute("RENAME TABLE otel_traces TO hidden")
+    try:
+        with pytest.raises(ServerError, match="create the tables with `otel-llm schema apply`"):
+            Shipper(spool, url).ship()
+        opened_store.execute("CREATE TABLE otel_traces (Timestamp DateTime) ENGINE = MergeTree ORDER BY Timestamp")
+        with pytest.raises(ServerError, match="bring the schema up to date with `otel-llm schema apply`"):
+            Shipper(spool, url).ship()
+    finally:
+        opened_store.execute("DROP TABLE IF EXISTS otel_traces")
+        opened_store.execute("RENAME TABLE hidden TO otel_traces")
+    assert len(spool.segments()) == 3
+    assert spool.rejected() == []
+    assert Shipper(spool, url).ship()
+    assert store.rows(TRACES) == [(3, 3)]
+
+
+@pytest.mark.parametrize("poison", ["half a segment", "no spans at all"])
+def test_a_poisoned_segment_is_put_aside_and_the_rest_arrives(
+    store: Store,
+    spool: Spool,
+    url: str,
+    fill: Callable[[int], None],
+    make_span: MakeSpan,
+    caplog: pytest.LogCaptureFixture,
+    poison: str,
+) -> None:
+    fill(2)
+    whole = encode([make_span()])
+    spool.write(Block(1, whole.data[: len(whole.data) // 2] if poison == "half a segment" else poison.encode()))
+    fill(2)
+    shipper = Shipper(spool, url)
+    try_until_sent(shipper)
+    assert store.rows(TOTALS)[0][:2] == (12, 12)
+    assert shipper.moved.rejected == spool.rejected()
+    assert len(spool.rejected()) == 1
+    assert spool.rejected()[0].name in caplog.text
+
+
+def test_an_error_that_stays_and_has_no_name_of_ours_is_the_segment_s(
+    store: Store, spool: Spool, url: str, fill: Callable[[int], None], faults: Faults
+) -> None:
+    def odd() -> None:
+        raise Refusal(500, "Code: 49. DB::Exception: Logical error. (LOGICAL_ERROR)")
+
+    fill(1)
+    faults.before.extend([odd] * 7)  # five tries, then the group, then its first segment alone
+    shipper = Shipper(spool, url)
+    assert try_until_sent(shipper) == 5
+    assert len(spool.rejected()) == 1
+    assert store.rows(TRACES) == [(2, 2)]
+
+
+def test_one_at_a_time(spool: Spool, url: str, fill: Callable[[int], None], faults: Faults) -> None:
+    fill(1)
+    arrived, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        arrived.set()
+        go.wait(10)
+
+    faults.before.append(hold)
+    first = threading.Thread(target=Shipper(spool, url.partition("?")[0]).ship)
+    first.start()
+    assert arrived.wait(10)
+    assert not Shipper(spool, url).ship()
+    go.set()
+    first.join()
+    assert spool.segments() == []
+
+
+def test_processes_that_share_a_spool_and_are_killed(
+    store: Store, spool: Spool, url: str, fill: Callable[[int], None], faults: Faults
+) -> None:
+    """Each is killed while its insert is under way, before or after the server took it."""
+    fill(4)
+    code = (
+        "import sys; from pathlib import Path; from otel_llm_exporters.clickhouse.shipper import Shipper; "
+        "from otel_llm_exporters.clickhouse.spool import Spool; Shipper(Spool(Path(sys.argv[1])), sys.argv[2]).ship()"
+    )
+    home, address = str(spool.directory.parent), url.partition("?")[0]
+    for waiting in (faults.before, faults.after, faults.before, faults.after):
+        arrived, go = threading.Event(), threading.Event()
+
+        def hold(arrived: threading.Event = arrived, go: threading.Event = go) -> None:
+            arrived.set()
+            go.wait(10)
+            raise DropConnection
+
+        waiting.append(hold)
+        process = subprocess.Popen([sys.executable, "-c", code, home, address])
+        assert arrived.wait(30)
+        process.kill()
+        process.wait()
+        go.set()
+        fill(1)
+    assert Shipper(spool, url).ship()
+    assert spool.segments() == []
+    assert store.rows(TRACES) == [(24, 24)]
+    assert store.rows(TOTALS)[0][:2] == (24, 24)
+
+
+def test_the_application_s_thread_goes_on_until_the_server_is_back(
+    store: Store, spool: Spool, url: str, fill: Callable[[int], None], faults: Faults, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults.before.extend([overloaded] * 3)
+    fill(2)
+    shipper = Shipper(spool, url)
+    shipper.start()
+    patience = time.monotonic() + 30
+    while spool.segments() and time.monotonic() < patience:
+        time.sleep(0.05)
+    fill(1)
+    shipper.close(10)
+    assert spool.segments() == []
+    assert store.rows(TRACES) == [(9, 9)]
+    warnings = [record for record in caplog.records if "The spans wait in the spool" in record.getMessage()]
+    assert len(warnings) <= 1
+
+
+def test_closing_does_not_wait_for_a_dead_server(spool: Spool, fill: Callable[[int], None]) -> None:
+    fill(1)
+    shipper = Shipper(spool, "http://127.0.0.1:9/")
+    shipper.start()
+    patience = time.monotonic() + 30
+    while last_failure(spool.directory.parent) is None and time.monotonic() < patience:
+        time.sleep(0.05)
+    began = time.monotonic()
+    shipper.close(10)
+    assert time.monotonic() - began < 5
+    assert len(spool.segments()) == 3
+
+
+def test_a_torn_note_of_a_failure_is_none(spool: Spool) -> None:
+    directory = spool.directory.parent / "shipping"
+    directory.mkdir(parents=True)
+    for text in ("", "{", json.dumps({"when": 1}), "[]"):
+        (directory / "error.json").write_text(text)
+        assert last_failure(spool.directory.parent) is None
+
+
+APP = """
+import openai
+for text in ("One", "Two"):
+    openai.OpenAI().chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": text}])
+"""
+
+
+@pytest.mark.parametrize("alive", [True, False], ids=["server", "dead server"])
+def test_an_application_sends_by_itself(
+    store: Store, url: str, spool: Spool, provider: OfflineProvider, alive: bool
+) -> None:
+    address = url.partition("?")[0] if alive else "http://127.0.0.1:9/"
+    began = time.monotonic()
+    subprocess.run(
+        [Path(sysconfig.get_path("scripts")) / "opentelemetry-instrument", sys.executable, "-c", APP],
+        env={
+            **os.environ,
+            "OTEL_LLM_HOME": str(spool.directory.parent),
+            "OTEL_LLM_CLICKHOUSE_URL": address,
+            "OPENAI_API_KEY": "offline",
+            "OPENAI_BASE_URL": provider.openai_url,
+        },
+        check=True,
+        timeout=120,
+    )
+    assert time.monotonic() - began < 60
+    provider.settle()
+    billed = sum(entry.cost_nano or 0 for entry in provider.bill)
+    if alive:
+        assert spool.segments() == []
+        assert store.rows(TOTALS) == [(2, 2, Decimal(billed) / 10**9)]
+    else:
+        assert sum(segment.rows for segment in spool.segments()) == 2
+        assert last_failure(spool.directory.parent)
