@@ -3,6 +3,7 @@
 #   make test    the tests
 #   make check   format, lint, types, layers, generated files
 #   make matrix  the conformance tests with the oldest supported SDKs
+#   make soak    processes killed at random for ten minutes, then the ledger against the bill
 #   make smoke   the built wheel, in an environment of its own
 #   make bench   overhead against the bare SDK and beside the peers
 #   make lock    resolve the development environment anew
@@ -12,11 +13,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := .tools/bin/uv
 
-.PHONY: help demo test check matrix smoke bench lock format clean
+.PHONY: help demo test check matrix soak smoke bench lock format clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# *//p' Makefile | head -9
+	@sed -n 's/^# *//p' Makefile | head -10
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "otel-llm needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
@@ -49,6 +50,9 @@ format: $(VENV)/.ready
 
 matrix: $(VENV)/.ready
 	$(BIN)/python -m tests.matrix
+
+soak: $(VENV)/.ready
+	$(BIN)/python -m tests.soak --seconds 600
 
 smoke: $(VENV)/.ready
 	$(BIN)/python -m tests.smoke

@@ -6,6 +6,7 @@ Settings: `OTEL_LLM_CLICKHOUSE_URL` (`https://user:password@host:8443/database`;
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from contextlib import suppress
@@ -88,6 +89,8 @@ def connect(url: str) -> Client:
         )
     from clickhouse_connect import driver
 
+    # It logs every try that fails; where nobody listens, that would go to the application's standard error.
+    logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
     options: dict[str, Any] = {"connect_timeout": _CONNECT_TIMEOUT, "send_receive_timeout": _ANSWER_TIMEOUT}
     if not urlsplit(url).password:
         options["password"] = os.environ.get("OTEL_LLM_CLICKHOUSE_PASSWORD", "")
