@@ -21,6 +21,8 @@ from otel_llm.settings import home, price_file
 from otel_llm.spec import Integration
 from otel_llm_exporters.clickhouse import queries
 from otel_llm_exporters.clickhouse.drops import REASONS, REMEDIES, Drop
+from otel_llm_exporters.clickhouse.server import server_url, shown
+from otel_llm_exporters.clickhouse.shipper import last_failure
 from otel_llm_exporters.clickhouse.spool import Spool
 from otel_llm_exporters.clickhouse.stores import Store, StoreError
 
@@ -109,11 +111,15 @@ def _sdk(integration: Integration, installed: str, *, registered: bool) -> Findi
     name = f"{integration.distribution} {installed}"
     if not registered:
         return Finding("SDKs", "bad", f"{name} is not instrumented: reinstall otel-llm, its entry points are missing.")
-    for target in (*integration.patches, *integration.hooks):
+    failures: list[ImportError] = []
+    modules = dict.fromkeys(patch.module for patch in integration.patches)
+    for module in modules:
         try:
-            importlib.import_module(target.module)
+            importlib.import_module(module)
         except ImportError as error:
-            return Finding("SDKs", "bad", f"{name} cannot be imported ({error}): it is not traced.")
+            failures.append(error)
+    if len(failures) == len(modules):  # releases differ in where they keep things
+        return Finding("SDKs", "bad", f"{name} cannot be imported ({failures[0]}): it is not traced.")
     patches = Patches(integration)
     patches.apply()
     patches.remove()
@@ -152,12 +158,22 @@ def _spool() -> Iterator[Finding]:
     existing = next(parent for parent in (spool.directory, *spool.directory.parents) if parent.exists())
     if not os.access(existing, os.W_OK):
         yield Finding(section, "bad", f"{existing} is not writable: set OTEL_LLM_HOME to a folder that is.")
-    rows = sum(segment.rows for segment in segments)
+    rows, url = sum(segment.rows for segment in segments), server_url()
+    since = f", the oldest since {when(segments[0].created)}" if segments else ""
     yield Finding(
         section,
         "good",
-        f"{spool.directory}: {number(rows)} spans in {number(len(segments))} segments wait to be imported.",
+        f"{spool.directory}: {number(rows)} spans in {number(len(segments))} segments wait to be "
+        f"{f'sent to {shown(url)}' if url else 'imported'}{since}.",
     )
+    failure = last_failure(folder)
+    if failure is not None and segments:
+        segment = f", with {failure.segment}" if failure.segment else ""
+        yield Finding(
+            section,
+            "bad",
+            f"Sending failed {failure.tries} times, last {when(failure.at)}{segment}: {failure.message}",
+        )
     for reason in dict.fromkeys(drop.reason for drop in drops):
         yield _dropped([drop for drop in drops if drop.reason == reason], spool)
     for path in rejected:

@@ -161,7 +161,7 @@ def test_what_failed_is_said_and_kept_and_forgotten_when_it_works_again(
         (("secret", "wrong"), "check the user and the password of OTEL_LLM_CLICKHOUSE_URL"),
         (("/default", "/nowhere"), "create the database, or name another one in OTEL_LLM_CLICKHOUSE_URL"),
         (("http://", "clickhouse://"), "must look like https://user:password@host:8443/database"),
-        (("127.0.0.1", "127.0.0.2"), "does not answer as it should"),
+        (("127.0.0.1", "127.0.0.2"), "does not answer \\(Connection refused\\): is it running"),
     ],
 )
 def test_a_wrong_address_is_one_sentence_and_keeps_everything(

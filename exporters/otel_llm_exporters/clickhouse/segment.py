@@ -10,6 +10,7 @@ import re
 import time
 import zlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 TEMPORARY = ".native.tmp"
@@ -28,6 +29,11 @@ class Segment:
     rows: int
     crc32: int
     path: Path
+
+    @property
+    def created(self) -> datetime:
+        """When it was written, in UTC."""
+        return datetime.fromtimestamp(self.created_ns / 1e9, UTC)
 
     @property
     def size(self) -> int:

@@ -21,6 +21,10 @@ Fault = Literal["away", "refuses", "unreadable", "statement"]
 _CONNECT_TIMEOUT = 5
 _ANSWER_TIMEOUT = 120
 _TEXT = re.compile(r"DB::Exception: (?!Code: )(?P<text>.*?)[.:]? ?\((?:[A-Z0-9_]+)\)", re.DOTALL)
+# What the network says, deep inside what urllib3 says of it.
+_NETWORK = re.compile(
+    r"(?:\[Errno -?\d+\] |: )(?P<said>[\w ]+(?:refused|reset by peer|timed out|not known|unreachable|resolution))"
+)
 _NOISE = re.compile(r",? Stack trace|\. Expected one of: | \(for url |: While executing | \(version ")
 # What ClickHouse calls bytes that are not what they should be.
 _UNREADABLE = {
@@ -121,6 +125,11 @@ class errors:  # noqa: N801 - reads as a phrase: `with errors(url):`
 
 
 def _explained(error: Any, where: str) -> ServerError:
+    network = _NETWORK.search(str(error))
+    if network:
+        return ServerError(
+            f"{where} does not answer ({network['said']}): is it running, and is OTEL_LLM_CLICKHOUSE_URL right?", "away"
+        )
     text = sentence(error)
     # Older releases of clickhouse-connect do not name the error.
     names = cast("list[str]", re.findall(r"\(([A-Z][A-Z0-9_]+)\)", str(error)))

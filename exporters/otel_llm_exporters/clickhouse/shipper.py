@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -50,6 +51,11 @@ class Failure:
     segment: str
     """The segment that was being sent, or the first of several."""
     tries: int
+
+    @property
+    def at(self) -> datetime:
+        """The same, in UTC."""
+        return datetime.fromtimestamp(self.when, UTC)
 
 
 class Shipper:
