@@ -40,7 +40,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
     return Command(home)
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/outcomes.md"])
 def test_python_runs(page: str, command: Command, tmp_path: Path) -> None:
     for block in blocks(page, "python"):
         done = subprocess.run(
@@ -74,6 +74,17 @@ def test_commands_answer(command: Command) -> None:
     for arguments in asked:
         known = ["ada" if argument == "u-42" else argument for argument in arguments]
         command(*known)
+
+
+@pytest.mark.parametrize("page", ["docs/prices.md", "docs/outcomes.md", "docs/privacy.md"])
+def test_commands_and_sql_of_a_page_run(page: str, command: Command) -> None:
+    asked = [shlex.split(line.split("   ")[0])[1:] for block in blocks(page, "") for line in block.splitlines()]
+    assert asked
+    for arguments in asked:
+        # The calls of the test have the prices of today: there is no repricing to take back.
+        command(*("ada" if argument == "u-42" else argument for argument in arguments), code="--revert" in arguments)
+    for query in blocks(page, "sql"):
+        command("sql", query)
 
 
 def test_the_price_file_is_one(tmp_path: Path) -> None:

@@ -3,55 +3,36 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
-import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from otel_llm.cli.doctor import diagnose
+from otel_llm.cli.forget import forget
+from otel_llm.cli.options import opened_store, with_filters, with_format
+from otel_llm.cli.outcome import outcome
 from otel_llm.cli.output import Column, Format, console, emit, money, number, percent, plain, when
+from otel_llm.cli.prices import prices
+from otel_llm.cli.reprice import reprice
+from otel_llm.cli.schema import schema
+from otel_llm.cli.serve import serve
+from otel_llm.cli.ship import ship
 from otel_llm.cli.tree import as_dict, draw, grow
 from otel_llm.engine.patching import our_version
-from otel_llm.pricing import PriceBook, PriceFileError
-from otel_llm.settings import home, price_file
+from otel_llm.pricing import PriceFileError
 from otel_llm_exporters.clickhouse import queries
-from otel_llm_exporters.clickhouse.embedded import EmbeddedStore, QueryError, StoreError
+from otel_llm_exporters.clickhouse.stores import QueryError, StoreError
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _NEWEST = ("last", "latest")
 _COSTLIEST = "costliest"
-
-
-class _Moment(click.ParamType[datetime]):
-    """`7d`, `12h`, `30m`, or a date or time as `2026-11-01` or `2026-11-01T12:00`."""
-
-    name = "WHEN"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        match = re.fullmatch(r"(\d+)([smhdw])", str(value).strip())
-        if match:
-            return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
-        try:
-            return datetime.fromisoformat(value).astimezone(UTC)
-        except ValueError:
-            self.fail(
-                f"{value!r} is no time: say 7d, 12h or 30m for how long ago, or a date such as 2026-11-01.", param, ctx
-            )
-
-
-MOMENT = _Moment()
 
 
 class _Commands(click.Group):
@@ -68,56 +49,6 @@ class _Commands(click.Group):
             raise SystemExit(0) from None
 
 
-def _output(function: F) -> F:
-    option = click.option(
-        "--format",
-        "output",
-        type=click.Choice(["table", "json", "csv"]),
-        default="table",
-        show_default=True,
-        help="How to print it; json and csv are exact.",
-    )
-    return option(function)
-
-
-def _filters(function: F) -> F:
-    for option in (
-        click.option("--until", type=MOMENT, help="Before when."),
-        click.option("--since", type=MOMENT, help="Since when: 7d, 12h, 30m ago, or a date."),
-        click.option("--feature", default="", help="Only this feature."),
-        click.option("--user", default="", help="Only this user."),
-    ):
-        function = option(function)
-    return function
-
-
-@contextmanager
-def _store() -> Generator[EmbeddedStore]:
-    """The embedded store, with what the spool holds in it. Says what it waits for when that takes a while."""
-    errors = console(stderr=True)
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=errors, transient=True)
-    began = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        if not bar.tasks and errors.is_terminal and time.monotonic() - began > 1:
-            bar.start()
-            bar.add_task("Importing spans", total=total)
-        if bar.tasks:
-            bar.update(bar.task_ids[0], completed=done)
-            if done == total:
-                bar.stop()
-
-    waiting = partial(errors.print, "Waiting for another otel-llm command to finish ...", style="dim")
-    with EmbeddedStore(home(), on_wait=waiting, on_progress=progress) as store:
-        for rejected in store.imported.rejected:
-            errors.print(
-                f"A segment of the spool cannot be read and was put aside: {rejected}. "
-                "Its spans are missing here; keep the file for a closer look, or delete it.",
-                style="yellow",
-            )
-        yield store
-
-
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(our_version(), prog_name="otel-llm")
 def main() -> None:
@@ -125,13 +56,15 @@ def main() -> None:
 
     Run the application with `opentelemetry-instrument python app.py`, then ask here, also while it runs.
     """
+    # What a server minds, the commands say themselves.
+    logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 
 
 @main.command()
 @click.option("--costliest", is_flag=True, help="The costliest first; otherwise the latest.")
 @click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True)
-@_filters
-@_output
+@with_filters
+@with_format
 def interactions(
     costliest: bool,
     limit: int,
@@ -143,7 +76,7 @@ def interactions(
 ) -> None:
     """List the last, or the costliest, interactions."""
     query = queries.interactions(costliest=costliest, user=user, feature=feature, since=since, until=until, limit=limit)
-    with _store() as store:
+    with opened_store() as store:
         rows = store.query(*query).dicts()
     emit(
         rows,
@@ -168,7 +101,7 @@ def interactions(
 
 @main.command()
 @click.argument("interaction")
-@_filters
+@with_filters
 @click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def show(
     interaction: str, user: str, feature: str, since: datetime | None, until: datetime | None, output: str
@@ -188,7 +121,7 @@ def show(
         until=until,
         limit=1 if wanted else 2,
     )
-    with _store() as store:
+    with opened_store() as store:
         found = store.query(*find).dicts()
         exact = [row for row in found if row["InteractionId"] == interaction] or found
         if not exact:
@@ -210,8 +143,8 @@ def show(
 @main.command()
 @click.option("--by", default="feature", show_default=True, help=f"Comma-separated: {', '.join(queries.DIMENSIONS)}.")
 @click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="Rows at most.")
-@_filters
-@_output
+@with_filters
+@with_format
 def report(
     by: str, limit: int, user: str, feature: str, since: datetime | None, until: datetime | None, output: Format
 ) -> None:
@@ -222,7 +155,7 @@ def report(
         query, sum_query = ask(dimensions, limit=limit), ask([])
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--by") from None
-    with _store() as store:
+    with opened_store() as store:
         rows = store.query(*query).dicts()
         total = next(iter(store.query(*sum_query).dicts()), None)
         unpriced = store.query(*queries.unpriced(since=since, until=until)).dicts() if output == "table" else []
@@ -254,10 +187,10 @@ def report(
 
 @main.command()
 @click.argument("statement")
-@_output
+@with_format
 def sql(statement: str, output: Format) -> None:
     """Ask the store in SQL. Tables: llm_calls (read it with FINAL), interactions, attributed_calls, otel_traces."""
-    with _store() as store:
+    with opened_store() as store:
         result = store.query(statement)
     if output == "table":
         rows = [dict(zip(map(str, range(len(row))), row, strict=True)) for row in result.rows]
@@ -275,7 +208,7 @@ def sql(statement: str, output: Format) -> None:
 def doctor(output: str) -> None:
     """Say what is instrumented, what is in spool and store, what has no price, and why something is not traced."""
     with console(stderr=True).status("Looking at the SDKs ...") if console(stderr=True).is_terminal else _quietly():
-        findings = diagnose(_store)
+        findings = diagnose(opened_store)
     if output == "json":
         click.echo(json.dumps([finding.as_dict() for finding in findings], default=plain, indent=2))
     else:
@@ -291,39 +224,13 @@ def doctor(output: str) -> None:
         raise SystemExit(1)
 
 
-@main.group()
-def prices() -> None:
-    """The price book."""
-
-
-@prices.command("show")
-@click.argument("model")
-@click.option(
-    "--provider", help="Who serves it: openai, anthropic, aws.bedrock ... Guessed from the model if left out."
-)
-@_output
-def prices_show(model: str, provider: str | None, output: Format) -> None:
-    """Every price that a call to MODEL can have today, and where it comes from."""
-    book = PriceBook(home(), price_file())
-    book.load_overrides()
-    rows = book.explain(provider, model)
-    if not rows:
-        close = book.suggest(model)
-        hint = f"close to it: {', '.join(close)}" if close else "OTEL_LLM_PRICES can name a file that has it"
-        raise click.ClickException(f"The book has no price of {model}{f' at {provider}' if provider else ''}; {hint}.")
-    emit(
-        [{name: getattr(row, name) for name in row.__slots__} for row in rows],
-        [
-            Column("price", lambda row: row["key"], style="cyan"),
-            Column("for", lambda row: row["variant"] or "all calls"),
-            Column("USD per million tokens", lambda row: _listed(row["usd_per_mtok"])),
-            Column("per request", lambda row: _listed(row["usd_per_request"])),
-            Column("else", lambda row: f"x {row['factor']}" if row["factor"] else row["usd_per_hour"] or ""),
-            Column("since", lambda row: row["valid_from"] or ""),
-            Column("source", lambda row: row["source"], style="dim"),
-        ],
-        output,
-    )
+main.add_command(forget)
+main.add_command(outcome)
+main.add_command(prices)
+main.add_command(reprice)
+main.add_command(schema)
+main.add_command(serve)
+main.add_command(ship)
 
 
 @contextmanager
@@ -388,7 +295,3 @@ def _sql_value(key: str, row: Any) -> str:
 
 def _is_number(kind: str) -> bool:
     return re.match(r"(?:LowCardinality\(|Nullable\()*(?:U?Int|Float|Decimal)", kind) is not None
-
-
-def _listed(prices: Any) -> str:
-    return ", ".join(f"{name} {value}" for name, value in prices.items())

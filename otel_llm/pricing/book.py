@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from functools import lru_cache
 from hashlib import sha256
@@ -16,8 +16,9 @@ from pathlib import Path
 from otel_llm.call import Call, Cost
 from otel_llm.pricing.card import RateCard
 from otel_llm.pricing.explain import PriceRow, closest, explain
+from otel_llm.pricing.lines import PriceLine
 from otel_llm.pricing.names import STANDARD, book_key, variant_context
-from otel_llm.pricing.overrides import PriceFile, PriceFileError, parse_price_file, read_price_file
+from otel_llm.pricing.overrides import Facts, PriceFile, PriceFileError, parse_price_file, read_price_file
 from otel_llm.pricing.quote import Quote, Sources, add_costs
 from otel_llm.pricing.store import read_cards, write_cards
 
@@ -118,6 +119,39 @@ class PriceBook:
         quote, sources = self._quote_for(call), self._sources
         at_ns = int((at or datetime.now(UTC)).timestamp() * 1_000_000) * 1000
         return explain(quote.card, quote.facts, sources, at_ns) if sources is not None else []
+
+    def lines(self, call: Call) -> list[PriceLine]:
+        """All that a call with these names and tiers can cost, whenever and with whatever usage, as rows."""
+        self.resolve(call)
+        return list(self._quote_for(call).lines())
+
+    @property
+    def price_list(self) -> str:
+        """The versions of everything that its prices come from: with the same, they are the same."""
+        self.load()
+        sources = self._sources
+        if sources is None:
+            return ""
+        files = (file for file in (sources.user, sources.supplement) if file.book)
+        return " ".join([sources.book, *(file.book for file in files)])
+
+    def facts(self, call: Call) -> Facts:
+        """What the patterns of a price file are matched against for this call."""
+        self.resolve(call)
+        return self._quote_for(call).facts
+
+    def models(self, provider: str = "") -> list[str]:
+        """Every `provider/model` of the book, or those of one provider."""
+        from otel_llm.pricing.compile import listed_models
+
+        wanted = book_key(provider, "") if provider else ""
+        return [key for key in listed_models() if wanted is not None and key.startswith(wanted)]
+
+    def newest_price(self) -> date:
+        """The day on which the newest price of the book began: the book is at least of that day."""
+        from otel_llm.pricing.compile import newest_start
+
+        return newest_start(datetime.now(UTC).date())
 
     def suggest(self, model: str) -> list[str]:
         """Up to five `provider/model` of the book with names like this one, the closest first."""

@@ -116,6 +116,10 @@ class Rates:
             cost.status, cost.reason = "partial", ",".join(lacking)
         return cost
 
+    def by_level(self) -> list[tuple[str, int, tuple[int | None, ...]]]:
+        """Of each long-context level its label, the fewest input tokens, and the price of each of `BUCKETS`."""
+        return list(zip(self._labels, (0, *(start + 1 for start in self._starts)), self._levels, strict=True))
+
     def levels(self) -> list[tuple[str, dict[str, int]]]:
         """The variant label of each long-context level, and its prices per token."""
         return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import time
+from datetime import date, time
 from decimal import Decimal
 
 # The bundled data itself and not the library's current snapshot, which any other library may replace at run time.
@@ -71,6 +71,17 @@ def guess_provider(model: str) -> str | None:
 def listed_models() -> list[str]:
     """Every `provider/model` of the book."""
     return [f"{provider.id}/{model.id}" for provider in providers for model in provider.models]
+
+
+def newest_start(today: date) -> date:
+    """The latest day, up to today, on which a price of the data begins."""
+    return max(
+        row.constraint.start_date
+        for provider in providers
+        for model in provider.models
+        for row in (*([] if isinstance(model.prices, ModelPrice) else model.prices), *(model.price_variants or ()))
+        if isinstance(row.constraint, StartDateConstraint) and row.constraint.start_date <= today
+    )
 
 
 def _owner(model: ModelInfo) -> Provider:

@@ -36,6 +36,11 @@ def book_key(provider: str, model: str) -> str | None:
     return f"{provider}/{model}"
 
 
+def provider_names(book_provider: str) -> tuple[str, ...]:
+    """Every `gen_ai.provider.name` that means this provider of the book, its own id first."""
+    return (book_provider, *(name for name, found in _BOOK_PROVIDERS.items() if found == book_provider))
+
+
 STANDARD = {"", "auto", "default", "global", "not_available", "on_demand", "standard", "standard_only"}
 """The providers' words for a tier, speed or region that is nothing special."""
 

@@ -160,6 +160,8 @@ class PriceFile:
     adjust: tuple[Adjustment, ...] = ()
     policy: str = "mark"
     warn_once: bool = True
+    book: str = ""
+    """The file, as a Cost names it; empty when there is none."""
 
 
 AnyRule = TypeVar("AnyRule", bound=Rule)
@@ -203,6 +205,7 @@ def parse_price_file(content: bytes, name: str, book: str) -> PriceFile:
         adjust,
         policy or "mark",
         warn_once is not False,
+        book,
     )
 
 

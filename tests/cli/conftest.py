@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -95,3 +96,18 @@ def bill(filled: tuple[Path, list[BillEntry]]) -> list[BillEntry]:
 def otel_llm(filled: tuple[Path, list[BillEntry]]) -> Command:
     """The command on the filled home."""
     return Command(filled[0])
+
+
+@pytest.fixture(scope="session")
+def spooled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that an application has written to, and that no command has opened."""
+    home = tmp_path_factory.mktemp("spooled")
+    fill(home, APP)
+    return home
+
+
+@pytest.fixture
+def own(spooled: Path, tmp_path: Path) -> Command:
+    """The command on a home of the test's own, with the same calls in it."""
+    shutil.copytree(spooled, tmp_path / "home")
+    return Command(tmp_path / "home")

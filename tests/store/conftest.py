@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.trace import Link, SpanKind, Status
-from store_parts import SECOND, START, MakeSpan, Store
+from store_parts import DATABASE, SECOND, START, TOKEN, MakeSpan, Place, Store, at
 
 from otel_llm_exporters.clickhouse.embedded import EmbeddedStore
+from otel_llm_exporters.clickhouse.serve import ChServer
 
 
 class Recorder(SpanProcessor):
@@ -46,8 +48,8 @@ def make_span() -> MakeSpan:
         outer = parent.get_span_context() if parent else None
         context = trace.set_span_in_context(trace.NonRecordingSpan(outer)) if outer else None
         span = tracer.start_span(name, context, kind, dict(attributes or {}), links, start)
-        for event, details, at in events:
-            span.add_event(event, dict(details), at)
+        for event, details, when in events:
+            span.add_event(event, dict(details), when)
         if status:
             span.set_status(status)
         span.end(end)
@@ -102,6 +104,20 @@ def store(opened_store: EmbeddedStore) -> Store:
     opened_store.imported.rejected.clear()
     opened_store.imported.spans = opened_store.imported.segments = 0
     return Store(opened_store)
+
+
+@pytest.fixture(params=["chdb", "server"])
+def place(request: pytest.FixtureRequest, opened_store: EmbeddedStore) -> Iterator[Place]:
+    """The real engine behind HTTP, and the real server of OTEL_LLM_TEST_CLICKHOUSE where there is one."""
+    real = os.environ.get("OTEL_LLM_TEST_CLICKHOUSE")
+    if request.param == "server":
+        if not real:
+            pytest.skip("OTEL_LLM_TEST_CLICKHOUSE names no server")
+        yield Place(real, at(real, DATABASE))
+    else:
+        with ChServer(opened_store.engine, write=True, token=TOKEN) as server:
+            root = at(server.url, user=f"default:{TOKEN}")
+            yield Place(root, at(root, DATABASE))
 
 
 @pytest.fixture

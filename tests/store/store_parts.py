@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status
@@ -13,6 +14,8 @@ from otel_llm_exporters.clickhouse.native import encode
 
 START = 1_790_000_000_000_000_000
 SECOND = 1_000_000_000
+TOKEN = "let-me-in"
+DATABASE = "otel_llm_test"
 
 
 class MakeSpan(Protocol):
@@ -55,3 +58,17 @@ class Store:
     def one(self, sql: str) -> dict[str, Any]:
         (row,) = self.embedded.query(sql).dicts()
         return row
+
+
+class Place(NamedTuple):
+    """A ClickHouse server, and a database of the test's own on it."""
+
+    root: str
+    url: str
+
+
+def at(url: str, path: str = "", user: str | None = None) -> str:
+    """The same server, another database or user (`name:password`)."""
+    parts = urlsplit(url)
+    netloc = parts.netloc if user is None else f"{user}@{parts.hostname}:{parts.port}"
+    return parts._replace(path=path, netloc=netloc).geturl()

@@ -224,6 +224,36 @@ def test_spans_of_openinference_are_calls(store: Store, make_span: MakeSpan) -> 
     ]
 
 
+def test_spans_with_standard_names_only_are_calls(store: Store, make_span: MakeSpan) -> None:
+    standard = {
+        "gen_ai.operation.name": "generate_content",
+        "gen_ai.system": "vertex_ai",
+        "gen_ai.request.model": "gemini",
+        "gen_ai.usage.input_tokens": 7,
+        "gen_ai.usage.output_tokens": 3,
+        "gen_ai.usage.cost": "1.5e-05",
+        "gen_ai.agent.name": "helper",
+    }
+    store.add(make_span(standard))
+    columns = "Operation, Provider, RequestModel, InputTokens, OutputTokens, TotalCost, CostSource, AgentName"
+    assert store.rows(f"SELECT {columns} FROM llm_calls FINAL") == [
+        ("generate_content", "vertex_ai", "gemini", 7, 3, Decimal("0.000015"), "foreign", "helper")
+    ]
+
+
+def test_megabytes_in_attributes_stop_nothing(store: Store, make_span: MakeSpan) -> None:
+    large = 'é{["' * 500_000
+    names = ["user.id", "gen_ai.usage.input_tokens", "gen_ai.response.finish_reasons", "otel_llm.cost.nano_usd"]
+    spans = [make_span({"gen_ai.operation.name": "chat", name: large}, name=name) for name in names]
+    store.add(*spans, make_span({"gen_ai.operation.name": "chat", **{f"k{n}": "v" for n in range(100)}}, name="wide"))
+    rows = store.embedded.query("SELECT * FROM llm_calls FINAL").dicts()
+    calls = {row["SpanName"]: row for row in rows}
+    assert set(calls) == {*names, "wide"}
+    assert calls["user.id"]["UserId"] == large
+    assert calls["gen_ai.usage.input_tokens"]["InputTokens"] is None
+    assert calls["otel_llm.cost.nano_usd"]["TotalCost"] is None
+
+
 def test_money_of_another_currency_is_no_dollars(store: Store, make_span: MakeSpan) -> None:
     euros = {"gen_ai.usage.cost.amount": 2.5, "gen_ai.usage.cost.currency": "EUR"}
     store.add(make_span({"gen_ai.operation.name": "chat", **euros}))
@@ -526,3 +556,46 @@ def test_otel_traces_is_what_the_collector_inserts_into(store: Store) -> None:
     from otel_llm_exporters.clickhouse.native import COLUMNS
 
     assert columns == [(name, codec.type) for name, codec in COLUMNS.items()]
+
+
+# Views for dashboards
+
+
+@pytest.mark.parametrize(
+    ("view", "columns"),
+    [
+        ("cost_by_day", ""),
+        ("cost_by_user", "UserId"),
+        ("cost_by_feature", "Feature"),
+        ("cost_by_endpoint", "ServiceName, Endpoint"),
+        ("cost_by_model", "Provider, Model"),
+        ("cost_by_agent", "ServiceName, AgentName"),
+    ],
+)
+def test_a_view_of_costs_adds_up_to_the_bill(
+    store: Store, make_span: MakeSpan, call_attributes: Attributes, view: str, columns: str
+) -> None:
+    spans = scene(make_span, {**call_attributes, "gen_ai.agent.name": "helper"})
+    later = make_span({**priced(call_attributes, 7), "user.id": "u-1"}, start=START + 86_400 * SECOND)
+    store.add(*spans, later)
+    store.add(*spans[:5])  # some arrive twice
+    figures = ["Cost", "Calls", "PricedCalls", "InputTokens", "OutputTokens", "CacheReadTokens", "Errors"]
+    totals = ", ".join(f"sum({figure})" for figure in figures)
+    assert store.rows(f"SELECT {totals} FROM {view}") == [(Decimal("1.000004507"), 6, 5, 6000, 300, 4800, 0)]
+    assert store.embedded.query(f"SELECT * FROM {view}").columns == [
+        "Day",
+        *columns.split(", ") * bool(columns),
+        *("Cost", "Calls", "PricedCalls", "Interactions", "InputTokens", "OutputTokens", "CacheReadTokens", "Errors"),
+    ]
+    assert len(store.rows(f"SELECT DISTINCT Day FROM {view}")) == 2
+
+
+def test_a_view_of_costs_knows_what_the_interaction_knows(
+    store: Store, make_span: MakeSpan, call_attributes: Attributes
+) -> None:
+    store.add(*scene(make_span, call_attributes))
+    assert store.rows("SELECT UserId, Calls, Interactions, Cost FROM cost_by_user ORDER BY UserId") == [
+        ("", 1, 1, None),
+        ("u-1", 3, 1, Decimal("0.0000045")),
+        ("u-2", 1, 1, Decimal(1)),
+    ]

@@ -12,10 +12,11 @@ import pytest
 from store_parts import SECOND, START, MakeSpan, Store
 
 from otel_llm_exporters.clickhouse import drain
-from otel_llm_exporters.clickhouse.embedded import EmbeddedStore, QueryError, StoreError
-from otel_llm_exporters.clickhouse.migrations import migrations
+from otel_llm_exporters.clickhouse.embedded import EmbeddedStore
+from otel_llm_exporters.clickhouse.migrations import apply, migrations
 from otel_llm_exporters.clickhouse.native import Block, encode
 from otel_llm_exporters.clickhouse.spool import Spool
+from otel_llm_exporters.clickhouse.stores import QueryError, StoreError
 
 TOTALS = "SELECT count(), sum(TotalCost) FROM llm_calls FINAL"
 
@@ -160,6 +161,19 @@ def test_an_import_that_is_broken_off_leaves_each_span_exactly_once(
     assert store.spool.segments() == []
 
 
+def test_a_call_is_the_same_call_in_another_time_zone(
+    tmp_path: Path, make_span: MakeSpan, call_attributes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end_of_month = int(datetime(2026, 10, 31, 23, 59, tzinfo=UTC).timestamp()) * SECOND
+    block = encode([make_span(call_attributes, start=end_of_month)])
+    asked = "SELECT serverTimezone(), count() FROM llm_calls FINAL"
+    code = f"with EmbeddedStore(home) as store: print(store.query('{asked}').rows[0])"
+    for zone in ("UTC", "Asia/Tokyo", "America/New_York"):
+        monkeypatch.setenv("TZ", zone)
+        Spool(tmp_path).write(block)
+        assert finish(start(tmp_path, code)) == f"('{zone}', 1)"
+
+
 def test_two_commands_at_once_take_turns(tmp_path: Path, make_span: MakeSpan) -> None:
     spool = Spool(tmp_path)
     spool.write(encode([make_span() for _ in range(10)]))
@@ -233,15 +247,15 @@ def test_another_program_in_the_folder_is_one_sentence(tmp_path: Path) -> None:
 def test_a_store_from_the_future_is_left_alone(opened_store: EmbeddedStore) -> None:
     opened_store.execute("INSERT INTO schema_migrations (Version, Name) VALUES (9999, 'later')")
     try:
-        with pytest.raises(QueryError, match="newer otel-llm"):
-            opened_store._migrate()  # pyright: ignore[reportPrivateUsage]
+        with pytest.raises(StoreError, match="newer otel-llm"):
+            apply(opened_store)
     finally:
         opened_store.execute("DELETE FROM schema_migrations WHERE Version = 9999")
 
 
 def test_each_step_of_the_schema_is_taken_once_and_may_run_twice(opened_store: EmbeddedStore) -> None:
     steps = opened_store.query("SELECT Version, Name FROM schema_migrations ORDER BY Version").rows
-    assert steps == [(1, "otel_traces"), (2, "llm_calls"), (3, "interactions")]
+    assert steps == [(migration.version, migration.name) for migration in migrations()]
     for migration in migrations():
         for statement in migration.statements:
             opened_store.execute(statement)

@@ -6,7 +6,6 @@ Only the command line opens it, once per process. An application that forks must
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import time
@@ -14,18 +13,20 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
-from typing import IO, Any, NamedTuple, Self, cast
+from typing import IO, Any, Self, cast
+from urllib.parse import urlencode
 
 from otel_llm_exporters.clickhouse.drain import Drain, Moved, UnreadableError
-from otel_llm_exporters.clickhouse.migrations import APPLIED, migrations
+from otel_llm_exporters.clickhouse.fence import Fence
+from otel_llm_exporters.clickhouse.migrations import apply
 from otel_llm_exporters.clickhouse.native import COLUMNS
 from otel_llm_exporters.clickhouse.spool import Spool
-
-Parameters = Mapping[str, str | int | float | Decimal | datetime | None]
+from otel_llm_exporters.clickhouse.stores import READING, WRITING, BusyError, Parameters, QueryError, Result, StoreError
 
 _PATIENCE = 0.1
 _IMPORT = (
@@ -33,33 +34,12 @@ _IMPORT = (
     "insert_deduplicate = 1, deduplicate_blocks_in_dependent_materialized_views = 1, async_insert = 0, "
     "max_partitions_per_insert_block = 0 FORMAT Native"
 )
-_READ_ONLY = (
-    "readonly=2&session_timezone=UTC&do_not_merge_across_partitions_select_final=1&"
-    "output_format_json_quote_decimals=1&output_format_json_quote_64bit_integers=0&output_format_write_statistics=0&"
-    "output_format_parallel_formatting=0"
+_MESSAGE = re.compile(
+    r"(?:Code: (?P<code>\d+)\. )?DB::Exception: (?!Code: )(?P<text>.*?)[.:]? "
+    r"\((?P<name>[A-Z_]{3,})\)(?= \(version|\s*$)",
+    re.DOTALL,
 )
-_MESSAGE = re.compile(r"DB::Exception: (?!Code: )(?P<text>.*?)[.:]? \([A-Z0-9_]+\)", re.DOTALL)
 _NOISE = re.compile(r",? Stack trace|\. Expected one of: ")
-
-
-class StoreError(Exception):
-    """The embedded database cannot be used; the message says why, and what to do."""
-
-
-class QueryError(Exception):
-    """A statement failed; the message is one sentence of ClickHouse's."""
-
-
-class Result(NamedTuple):
-    """What a query found. Values are str, int, float, bool, Decimal, datetime (UTC), None, list and dict."""
-
-    columns: list[str]
-    types: list[str]
-    rows: list[tuple[Any, ...]]
-
-    def dicts(self) -> list[dict[str, Any]]:
-        """Return the rows as dicts by column."""
-        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
 
 class EmbeddedStore:
@@ -94,9 +74,10 @@ class EmbeddedStore:
         with ExitStack() as stack:
             stack.enter_context(self._turn())
             try:
-                self._writer = stack.enter_context(closing(_connect(engine, str(path))))
-                self._reader = stack.enter_context(closing(_connect(engine, f"{path}?{_READ_ONLY}")))
-                self._migrate()
+                self.engine = Engine(engine.connect, str(path))
+                self._writer = stack.enter_context(closing(_connect(engine, f"{path}?{urlencode(WRITING)}")))
+                self._reader = stack.enter_context(closing(_connect(engine, f"{path}?{urlencode(READING)}")))
+                apply(self)
                 self.import_spool()
             except (StoreError, QueryError, OSError) as error:
                 raise StoreError(f"The store in {self.directory} cannot be used: {_sentence(error)}") from None
@@ -110,22 +91,7 @@ class EmbeddedStore:
 
     def query(self, sql: str, parameters: Parameters | None = None) -> Result:
         """Run a read-only statement; `{name:Type}` in it stands for a parameter. Raises QueryError."""
-        text = self.query_format(sql, "JSONCompact", parameters)
-        try:
-            found: Any = json.loads(text) if text else {"meta": [], "data": []}
-            columns: list[str] = [column["name"] for column in found["meta"]]
-            types: list[str] = [column["type"] for column in found["meta"]]
-        except (ValueError, TypeError, KeyError) as error:
-            raise QueryError(f"The result is not one table ({error}): send one statement, without FORMAT.") from None
-        readers = [_reader(type_) for type_ in types]
-        rows = [
-            tuple(
-                value if value is None or read is None else read(value)
-                for read, value in zip(readers, row, strict=True)
-            )
-            for row in found["data"]
-        ]
-        return Result(columns, types, rows)
+        return Result.of_json(self.query_format(sql, "JSONCompact", parameters))
 
     def query_format(self, sql: str, format: str, parameters: Parameters | None = None) -> bytes:  # noqa: A002
         """Run a read-only statement and return what ClickHouse writes in that format. Raises QueryError."""
@@ -159,30 +125,15 @@ class EmbeddedStore:
             on_wait = self._on_wait
             while not _locked(lock):
                 if time.monotonic() - started > self._timeout:
-                    raise StoreError(
-                        f"Another otel-llm command has been using {self.directory} for more than "
-                        f"{self._timeout:g} s: wait until it has finished, or end it."
+                    raise BusyError(
+                        f"Another otel-llm command has been using {self.directory} for too long: "
+                        "wait until it has finished, or end it."
                     )
                 if on_wait:
                     on_wait()
                     on_wait = None
                 time.sleep(_PATIENCE)
             yield
-
-    def _migrate(self) -> None:
-        self.execute(APPLIED)
-        applied = {row[0] for row in self.query("SELECT Version FROM schema_migrations").rows}
-        known = migrations()
-        if applied - {migration.version for migration in known}:
-            raise QueryError("it was made by a newer otel-llm; upgrade this one.")
-        for migration in known:
-            if migration.version not in applied:
-                for statement in migration.statements:
-                    self.execute(statement)
-                self.execute(
-                    "INSERT INTO schema_migrations (Version, Name) SELECT {version:UInt32}, {name:String}",
-                    {"version": migration.version, "name": migration.name},
-                )
 
     def _insert(self, data: bytes, token: str) -> None:
         self._data.write_bytes(data)
@@ -206,6 +157,78 @@ class EmbeddedStore:
         except QueryError:
             return True
         return False
+
+
+class Engine:
+    """The opened database as an HTTP server needs it: statements of many threads, each with settings of its own."""
+
+    def __init__(self, connect: Callable[[str], Any], location: str) -> None:
+        self._connect = connect
+        self._location = location
+
+    def run(
+        self,
+        sql: str,
+        format: str,  # noqa: A002
+        *,
+        settings: Mapping[str, str],
+        parameters: Mapping[str, str],
+        database: str = "",
+        read_only: bool = True,
+    ) -> bytes:
+        """Run a statement; its own FORMAT outranks `format`. Parameters are as in a URL. Raises QueryError."""
+        with self._session(settings, database, read_only=read_only) as session:
+
+            def run(statement: str, format_: str, values: Mapping[str, str]) -> bytes:
+                try:
+                    return cast("bytes", session.query(statement, format_, params=dict(values)).bytes())
+                except RuntimeError as error:
+                    raise _query_error(error) from None
+
+            if read_only:
+                self._fence.check(lambda sql, values: run(sql, "TSVRaw", values).decode(), sql, parameters, settings)
+            return run(sql, format, parameters)
+
+    def insert(
+        self,
+        into: str,
+        format: str,  # noqa: A002
+        data: bytes,
+        *,
+        settings: Mapping[str, str],
+        database: str = "",
+        read_only: bool = True,
+    ) -> int:
+        """Insert `data` by the statement `into`, which has no FORMAT; return how many rows. Raises QueryError."""
+        if read_only:
+            raise QueryError("Cannot execute query in readonly mode", 164, "READONLY")
+        with self._session(settings, database, read_only=False) as session:
+            try:
+                with session.send_insert(into, format) as inserter:
+                    inserter.append(data)
+                    return inserter.finish().rows_written
+            except RuntimeError as error:
+                raise _query_error(error) from None
+
+    @cached_property
+    def _fence(self) -> Fence:
+        listed = self.run(
+            "SELECT name FROM system.table_functions", "TSVRaw", settings={}, parameters={}, read_only=False
+        )
+        return Fence(listed.decode().split())
+
+    @contextmanager
+    def _session(self, settings: Mapping[str, str], database: str, *, read_only: bool) -> Generator[Any]:
+        with closing(self._connect(self._location + "?readonly=2" * read_only)) as session:
+            try:
+                if database:
+                    session.query(f"USE {_identifier(database)}")
+                if settings:
+                    # One after the other would do, too; but `readonly` must not stop those behind it.
+                    session.query("SET " + ", ".join(f"{_identifier(k)} = '{_quoted(v)}'" for k, v in settings.items()))
+            except RuntimeError as error:
+                raise _query_error(error) from None
+            yield session
 
 
 def _locked(lock: IO[str]) -> bool:
@@ -236,7 +259,12 @@ def _run(connection: Any, sql: str, format_: str, parameters: Parameters | None)
     try:
         return cast("bytes", connection.query(sql, format_, params=escaped).bytes())
     except RuntimeError as error:
-        raise QueryError(_sentence(error)) from None
+        raise _query_error(error) from None
+
+
+def _query_error(error: object) -> QueryError:
+    match = _MESSAGE.search(str(error))
+    return QueryError(_sentence(error), int(match["code"] or 0) if match else 0, match["name"] if match else "")
 
 
 def _sentence(message: object) -> str:
@@ -245,8 +273,12 @@ def _sentence(message: object) -> str:
     return " ".join(_NOISE.split(text)[0].split())
 
 
-def _quoted(path: Path) -> str:
-    return str(path).replace("\\", "\\\\").replace("'", "\\'")
+def _quoted(text: object) -> str:
+    return str(text).replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _identifier(name: str) -> str:
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
 def _escaped(value: str | float | Decimal | datetime | None) -> str:
@@ -256,12 +288,3 @@ def _escaped(value: str | float | Decimal | datetime | None) -> str:
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
     # As in ClickHouse's TabSeparated format.
     return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
-
-
-def _reader(type_: str) -> Callable[[Any], Any] | None:
-    inner = re.sub(r"^(?:LowCardinality\(|Nullable\()+|\)+$", "", type_)
-    if inner.startswith("Decimal"):
-        return Decimal
-    if inner.startswith("DateTime"):
-        return lambda text: datetime.fromisoformat(text).replace(tzinfo=UTC)
-    return None

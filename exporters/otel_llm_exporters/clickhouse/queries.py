@@ -23,6 +23,7 @@ _DIMENSIONS = {
     "environment": "Environment",
     "interaction": "InteractionName",
     "operation": "Operation",
+    "outcome": "Outcome",
     "day": "toDate(Timestamp)",
 }
 DIMENSIONS = (*_DIMENSIONS, "tag.<key>")
@@ -89,8 +90,10 @@ def report(
             expressions.append(f"{_DIMENSIONS[dimension]} AS dimension_{number},")
         else:
             raise ValueError(f"Cannot group by {dimension!r}: choose from {', '.join(DIMENSIONS)}.")
+    joined = "LEFT JOIN interaction_outcomes USING (InteractionId)" if "outcome" in by else ""
     names = "".join(f"dimension_{number}, " for number in range(len(by)))
     sql = _sql("report").replace("/* NAMES */", names).replace("/* DIMENSIONS */", " ".join(expressions))
+    sql = sql.replace("/* OUTCOMES */", joined)
     return Query(sql, parameters)
 
 

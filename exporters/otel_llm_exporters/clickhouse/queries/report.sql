@@ -39,7 +39,7 @@ FROM
         countIf(Wasted) AS wasted,
         sumIf(TotalCost, Wasted) AS wasted_cost,
         sum(Attempts) - count(Attempts) AS retries
-    FROM attributed_calls
+    FROM attributed_calls /* OUTCOMES */
     WHERE ({user:String} = '' OR UserId = {user:String})
         AND ({feature:String} = '' OR Feature = {feature:String})
         AND ({since:Nullable(DateTime64(6))} IS NULL OR Timestamp >= {since:Nullable(DateTime64(6))})

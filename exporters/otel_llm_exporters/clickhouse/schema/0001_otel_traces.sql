@@ -66,3 +66,8 @@ SELECT TraceId, min(Timestamp) AS Start, max(Timestamp) AS End
 FROM otel_traces
 WHERE TraceId != ''
 GROUP BY TraceId;
+
+-- For tables that a Collector made: they remember no inserts.
+ALTER TABLE otel_traces MODIFY SETTING non_replicated_deduplication_window = 10000;
+
+ALTER TABLE otel_traces_trace_id_ts MODIFY SETTING non_replicated_deduplication_window = 10000;

@@ -1,11 +1,11 @@
 -- One row per call to a model. Every column of its key is a function of the span, so that a span that arrives twice is
--- one call: read it with FINAL. `Revision` is 0 as it came; a repricing writes the row again with a higher one.
+-- one call, whatever time zone the server is in by then: read it with FINAL. `Revision` is 0 as it came; a repricing writes the row again with a higher one.
 -- What is not known is NULL, never 0. Money is in USD. Token buckets: Input and Output are totals as the provider
 -- bills them; Uncached, CacheRead, CacheWrite, InputAudio and InputImage are parts of Input; Visible, Reasoning,
 -- OutputAudio and OutputImage are parts of Output.
 CREATE TABLE IF NOT EXISTS llm_calls
 (
-    Timestamp             DateTime64(9) CODEC(Delta(8), ZSTD(1)),
+    Timestamp             DateTime64(9, 'UTC') CODEC(Delta(8), ZSTD(1)),
     TraceId               String CODEC(ZSTD(1)),
     SpanId                String CODEC(ZSTD(1)),
     ParentSpanId          String CODEC(ZSTD(1)),

@@ -2,8 +2,8 @@
 -- An outcome that is reported later comes in a span of its own, as a row of its own.
 CREATE TABLE IF NOT EXISTS interaction_roots
 (
-    Ended               DateTime64(9) CODEC(Delta(8), ZSTD(1)),
-    Timestamp           DateTime64(9) CODEC(Delta(8), ZSTD(1)),
+    Ended               DateTime64(9, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    Timestamp           DateTime64(9, 'UTC') CODEC(Delta(8), ZSTD(1)),
     TraceId             String CODEC(ZSTD(1)),
     SpanId              String CODEC(ZSTD(1)),
     InteractionId       String CODEC(ZSTD(1)),
