@@ -36,7 +36,7 @@ _OPERATIONS = {
     "messages/count_tokens": anthropic.COUNT_TOKENS,
 }
 _PATH = re.compile(
-    rf"(/openai/v1|/openai/deployments/(?P<deployment>[^/]+)|/openai|/(?P<other>{'|'.join(openai.OTHERS)})/v1)?"
+    rf"(/openai/v1|/openai/deployments/(?P<deployment>[^/]+)|/openai|/(?P<other>{'|'.join(openai.OTHERS)})(?:/v1)?)?"
     rf"/(?P<operation>{'|'.join(_OPERATIONS)})$"
 )
 _BEDROCK = re.compile(r"/model/([^/]+)/invoke(-with-response-stream)?$")

@@ -33,5 +33,5 @@ fireworks = _integration(
     "fireworks", "fireworks-ai", "fireworks", "1.2.0", 1, "chat completions, completions, messages", messages=messages
 )
 cerebras = _integration(
-    "cerebras", "cerebras-cloud-sdk", "cerebras.cloud.sdk", "1.0.0", 1, "chat completions, completions"
+    "cerebras", "cerebras-cloud-sdk", "cerebras.cloud.sdk", "1.91.0", 1, "chat completions, completions"
 )
