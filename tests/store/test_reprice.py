@@ -80,6 +80,8 @@ MOMENTS = (
     "2026-11-01",
     "2026-11-20",
 )
+LEVELS = tuple(level + step for level in (100_000, 128_000, 199_999, 200_000, 256_000, 272_000) for step in (0, 1))
+"""Where prices change with the length of the context, at the last and the first token."""
 TOOLS = ("web_search", "file_search", "code_interpreter", "unheard_of")
 COLUMNS = (
     "InputCost, CacheReadCost, CacheWriteCost, OutputCost, OtherCost, TotalCost, CostStatus, CostSource, Currency, "
@@ -97,16 +99,20 @@ def count(rng: random.Random) -> int | None:
 
 def random_call(rng: random.Random, models: list[tuple[str, str]]) -> Call:
     provider, model = rng.choice(models)
-    usage = Usage(
-        *(rng.choice((None, 0, rng.randrange(1000), rng.randrange(400_000))) for _ in range(5)),
-        output=count(rng),
-        reasoning=count(rng),
-        # Of these, 0 is not written onto a span: most providers say it of every call.
-        input_audio=rng.choice((*[None] * 9, 77)),
-        output_audio=rng.choice((*[None] * 9, 7)),
-        input_image=rng.choice((*[None] * 9, 7777)),
-        output_image=rng.choice((*[None] * 9, 3)),
-        requests={tool: rng.randrange(4) for tool in rng.sample(TOOLS, rng.choice((0, 0, 0, 1, 2)))},
+    usage = (
+        Usage(rng.choice(LEVELS), output=count(rng))
+        if rng.random() < 0.2
+        else Usage(
+            *(rng.choice((None, 0, rng.randrange(1000), rng.randrange(400_000))) for _ in range(5)),
+            output=count(rng),
+            reasoning=count(rng),
+            # Of these, 0 is not written onto a span: most providers say it of every call.
+            input_audio=rng.choice((*[None] * 9, 77)),
+            output_audio=rng.choice((*[None] * 9, 7)),
+            input_image=rng.choice((*[None] * 9, 7777)),
+            output_image=rng.choice((*[None] * 9, 3)),
+            requests={tool: rng.randrange(4) for tool in rng.sample(TOOLS, rng.choice((0, 0, 0, 1, 2)))},
+        )
     )
     return Call(
         operation=rng.choice(("chat", "chat", "embeddings")),
@@ -171,7 +177,13 @@ def test_the_server_charges_what_python_charges(store: Store, add: Callable[...,
     listed = [(provider.id, model.id) for provider in providers for model in provider.models]
     first = [model for model in listed if model[0] in ("openai", "anthropic", "groq", "deepseek", "google")]
     own = [("acme", "llama-70b"), ("acme", "free"), ("ollama", "qwen"), ("azure.ai.openai", "prod-1"), ("x", "y")]
-    models = [*first, *rng.sample(listed, 100), *own * 10]
+    long = [
+        ("google", "gemini-2.5-pro"),
+        ("google", "gemini-3.1-pro-preview"),
+        ("openai", "gpt-5.4"),
+        ("x-ai", "grok-4.20"),
+    ]
+    models = [*first, *rng.sample(listed, 100), *own * 10, *long * 10]
     calls = [call for call in (random_call(rng, models) for _ in range(3000)) if known_usage(call)]
     book = PriceBook(None, overrides)
     add(*calls, book=book)
@@ -184,6 +196,7 @@ def test_the_server_charges_what_python_charges(store: Store, add: Callable[...,
     add(*(replace(call, cost=Cost("unpriced", reason="unknown_model")) for call in calls))
     revision = priced(store, book)
     assert revision.calls > 2000
+    assert store.rows("SELECT count() - uniqExact(TraceId, SpanId) FROM reprice_changes") == [(0,)]
     different = {start: row for start, row in by_start(store).items() if row != expected[start]}
     assert different == {}
 

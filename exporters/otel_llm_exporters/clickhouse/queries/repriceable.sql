@@ -1,11 +1,11 @@
 -- Calls, with what decides their price, and why they keep the cost that they have: '' when they can be priced anew to
 -- the nano-dollar, because all that decided their price is in their row.
 WITH
-    arrayFilter(
+    if(PriceVariant IN ('', 'standard') AND NOT startsWith(UnpricedReason, 'variant:'), [], arrayFilter(
         word -> word NOT IN ('', 'standard', 'self_hosted', 'batch', lower(ServiceTier))
             AND NOT startsWith(word, '>') AND NOT match(word, '^[0-9:]+-[0-9:]+$'),
         splitByChar(' ', concat(PriceVariant, ' ',
-            if(startsWith(UnpricedReason, 'variant:'), substring(UnpricedReason, 9), '')))) AS not_in_the_row
+            if(startsWith(UnpricedReason, 'variant:'), substring(UnpricedReason, 9), ''))))) AS not_in_the_row
 SELECT
     Timestamp, ServiceName, Feature, InteractionId, TraceId, SpanId,
     Provider, Operation, RequestModel, ResponseModel, ServiceTier, Model, DurationNs, UsageSource, ToolRequests,
