@@ -297,7 +297,7 @@ def test_the_application_s_thread_goes_on_until_the_server_is_back(
     fill(2)
     shipper = Shipper(spool, url)
     shipper.start()
-    patience = time.monotonic() + 30
+    patience = time.monotonic() + 120
     while spool.segments() and time.monotonic() < patience:
         time.sleep(0.05)
     fill(1)
@@ -312,7 +312,7 @@ def test_closing_does_not_wait_for_a_dead_server(spool: Spool, fill: Callable[[i
     fill(1)
     shipper = Shipper(spool, "http://127.0.0.1:9/")
     shipper.start()
-    patience = time.monotonic() + 30
+    patience = time.monotonic() + 120
     while last_failure(spool.directory.parent) is None and time.monotonic() < patience:
         time.sleep(0.05)
     began = time.monotonic()
@@ -330,9 +330,12 @@ def test_a_torn_note_of_a_failure_is_none(spool: Spool) -> None:
 
 
 APP = """
-import openai
+import openai, os, pathlib, time
 for text in ("One", "Two"):
     openai.OpenAI().chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": text}])
+awaited = pathlib.Path(os.environ["OTEL_LLM_HOME"], os.environ["AWAITED"])
+while not awaited.exists():
+    time.sleep(0.05)
 """
 
 
@@ -341,7 +344,6 @@ def test_an_application_sends_by_itself(
     store: Store, url: str, spool: Spool, provider: OfflineProvider, alive: bool
 ) -> None:
     address = url.partition("?")[0] if alive else "http://127.0.0.1:9/"
-    began = time.monotonic()
     subprocess.run(
         [Path(sysconfig.get_path("scripts")) / "opentelemetry-instrument", sys.executable, "-c", APP],
         env={
@@ -350,11 +352,12 @@ def test_an_application_sends_by_itself(
             "OTEL_LLM_CLICKHOUSE_URL": address,
             "OPENAI_API_KEY": "offline",
             "OPENAI_BASE_URL": provider.openai_url,
+            # A process with a dead server waits for the first try: how soon it comes is the machine's.
+            "AWAITED": "." if alive else "shipping/error.json",
         },
         check=True,
         timeout=120,
     )
-    assert time.monotonic() - began < 60
     provider.settle()
     billed = sum(entry.cost_nano or 0 for entry in provider.bill)
     if alive:
