@@ -38,43 +38,15 @@ class SDKInstrumentor(BaseInstrumentor):
             self._patches.remove()
 
 
-class OpenAIInstrumentor(SDKInstrumentor):
-    """openai."""
-
-    integration = openai
+def _instrumentor(table: Integration) -> type[SDKInstrumentor]:
+    return type(f"{table.name.title()}Instrumentor", (SDKInstrumentor,), {"integration": table, "__doc__": table.name})
 
 
-class AnthropicInstrumentor(SDKInstrumentor):
-    """anthropic."""
-
-    integration = anthropic
-
-
-class GroqInstrumentor(SDKInstrumentor):
-    """groq."""
-
-    integration = groq
-
-
-class MistralInstrumentor(SDKInstrumentor):
-    """mistralai."""
-
-    integration = mistral
-
-
-class TogetherInstrumentor(SDKInstrumentor):
-    """together."""
-
-    integration = together
-
-
-class FireworksInstrumentor(SDKInstrumentor):
-    """fireworks-ai."""
-
-    integration = fireworks
-
-
-class CerebrasInstrumentor(SDKInstrumentor):
-    """cerebras-cloud-sdk."""
-
-    integration = cerebras
+# The entry points of OpenTelemetry name these.
+OpenAIInstrumentor = _instrumentor(openai)
+AnthropicInstrumentor = _instrumentor(anthropic)
+GroqInstrumentor = _instrumentor(groq)
+MistralInstrumentor = _instrumentor(mistral)
+TogetherInstrumentor = _instrumentor(together)
+FireworksInstrumentor = _instrumentor(fireworks)
+CerebrasInstrumentor = _instrumentor(cerebras)
