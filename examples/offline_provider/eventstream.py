@@ -1,4 +1,4 @@
-"""How events are framed on the wire: server-sent events, and the AWS binary event stream that Bedrock uses."""
+"""How events are framed on the wire: server-sent events, JSON lines, and the AWS binary event stream of Bedrock."""
 
 from __future__ import annotations
 
@@ -6,10 +6,22 @@ import base64
 import json
 import struct
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from examples.offline_provider.model import Json
+
+
+class Framing(NamedTuple):
+    """One way to put events into a response body."""
+
+    content_type: str
+    frame: Callable[[str | None, str], bytes]
+    """One event, from its name and its payload as JSON text."""
+    failure: Callable[[str | None, str], bytes] | None = None
+    """The event that reports a failure in mid-stream, where it is framed in another way."""
 
 
 def sse(name: str | None, payload: str) -> bytes:
@@ -17,18 +29,23 @@ def sse(name: str | None, payload: str) -> bytes:
     return (f"event: {name}\ndata: {payload}\n\n" if name else f"data: {payload}\n\n").encode()
 
 
-def aws(payload: str) -> bytes:
+def aws_chunk(_name: str | None, payload: str) -> bytes:
     """One `chunk` event of Bedrock, with the payload as its bytes."""
     wrapped: Json = {"bytes": base64.b64encode(payload.encode()).decode(), "p": "abcd"}
     headers = {":event-type": "chunk", ":content-type": "application/json", ":message-type": "event"}
     return _message(headers, json.dumps(wrapped).encode())
 
 
-def aws_exception() -> bytes:
+def aws_exception(_name: str | None, _payload: str) -> bytes:
     """A failure in mid-stream, as Bedrock reports it."""
     kind = "modelStreamErrorException"
     headers = {":exception-type": kind, ":content-type": "application/json", ":message-type": "exception"}
     return _message(headers, json.dumps({"message": "scripted failure in mid-stream"}).encode())
+
+
+def json_line(_name: str | None, payload: str) -> bytes:
+    """One line."""
+    return payload.encode() + b"\n"
 
 
 def _message(headers: dict[str, str], payload: bytes) -> bytes:
@@ -39,3 +56,8 @@ def _message(headers: dict[str, str], payload: bytes) -> bytes:
     prelude = struct.pack(">II", 16 + len(head) + len(payload), len(head))
     message = prelude + struct.pack(">I", zlib.crc32(prelude)) + head + payload
     return message + struct.pack(">I", zlib.crc32(message))
+
+
+SSE = Framing("text/event-stream; charset=utf-8", sse)
+JSON_LINES = Framing("application/x-ndjson", json_line)
+AWS_CHUNKS = Framing("application/vnd.amazon.eventstream", aws_chunk, aws_exception)

@@ -13,16 +13,17 @@ from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote
 
 from examples.offline_provider import anthropic, eventstream, odd, openai, responses
 from examples.offline_provider.bill import Bill, BillEntry, RequestEntry, as_json, cost_nano
 from examples.offline_provider.model import Turn, answer
 from examples.offline_provider.script import HEADER, parse
-from examples.offline_provider.wire import Conversations, Exchange, Wire
+from examples.offline_provider.wire import Conversations, Exchange, Route
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from examples.offline_provider.model import Json
@@ -39,6 +40,8 @@ _PATH = re.compile(
     rf"(/openai/v1|/openai/deployments/(?P<deployment>[^/]+)|/openai|/(?P<other>{'|'.join(openai.OTHERS)})(?:/v1)?)?"
     rf"/(?P<operation>{'|'.join(_OPERATIONS)})$"
 )
+# Formats that say in the path what it is all about: `route(path)` of their modules.
+_FORMATS: tuple[Callable[[str], Route | None], ...] = ()
 _BEDROCK = re.compile(r"/model/([^/]+)/invoke(-with-response-stream)?$")
 _VERTEX = re.compile(r"/publishers/anthropic/models/([^/:]+):(streamR|r)awPredict$")
 _MODELS = ("gpt-5.2", "gpt-4o-mini", "gpt-4o-audio-preview", "gpt-4o", "gpt-audio", "o3", "text-embedding-3-small")
@@ -48,19 +51,15 @@ _TELLING = ("traceparent", "tracestate", "baggage", "user-agent", "idempotency-k
 _SECRET = ("authorization", "api-key", "x-api-key")
 
 
-class Route(NamedTuple):
-    """Who answers a path, in which wire format; and what the path says that other formats say in the body."""
-
-    provider: str
-    wire: Wire
-    said: Json
-
-
 @lru_cache(maxsize=1024)
 def route(path: str) -> Route | None:
     """Where a path leads; None when nowhere."""
+    for formats in _FORMATS:
+        if (to := formats(path)) is not None:
+            return to
     if m := _BEDROCK.search(path):
-        return Route("bedrock", anthropic.MESSAGES, {"model": unquote(m[1]), "stream": m[2] is not None})
+        said: Json = {"model": unquote(m[1]), "stream": m[2] is not None}
+        return Route("bedrock", anthropic.MESSAGES, said, eventstream.AWS_CHUNKS)
     if m := _VERTEX.search(path):
         counts = m[1] == "count-tokens"
         return Route(
@@ -241,7 +240,8 @@ class OfflineProvider:
         asked = prompt.tier if usual and prompt.tier != "auto" else None
         entry.response_id = id_ = f"{to.wire.id_prefix}{self._nonce}{entry.seq:06d}"
         tier, said_all = script.tier or asked or usual, answer(prompt, script)
-        x = Exchange(id_, to.provider, to.wire, entry, body, prompt, script, said_all, tier, int(time.time()))
+        framing = to.framing or to.wire.framing
+        x = Exchange(id_, to.provider, to.wire, entry, body, prompt, script, said_all, tier, int(time.time()), framing)
         if to.wire is responses.RESPONSES and body.get("store") is not False:
             spoken = said_all.texts[0] or " ".join(arguments for _, arguments in said_all.calls)
             self._conversations[id_] = [*prompt.turns, Turn("assistant", spoken)]
@@ -265,12 +265,11 @@ class OfflineProvider:
             client.drop()
 
     async def _stream(self, client: Client, x: Exchange) -> None:
-        script, bedrock = x.script, x.provider == "bedrock"
+        script, frame = x.script, x.framing.frame
         events = list(x.wire.events(x))
         stops = bool(script.cut or script.error_event)
         stop = 0 if script.cut in ("headers", "body") else len(events) // 2 if script.after is None else script.after
-        kind = "application/vnd.amazon.eventstream" if bedrock else "text/event-stream; charset=utf-8"
-        head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n"
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: {x.framing.content_type}\r\ntransfer-encoding: chunked\r\n"
         if script.cut != "headers":
             x.entry.status = 200
             client.send(f"{head}x-request-id: req_{x.id}\r\nrequest-id: req_{x.id}\r\n\r\n".encode())
@@ -282,7 +281,7 @@ class OfflineProvider:
                 if script.cut or client.gone:
                     return client.drop()
                 for name, failure in x.wire.failure(x):
-                    client.chunk(eventstream.aws_exception() if bedrock else eventstream.sse(name, json.dumps(failure)))
+                    client.chunk((x.framing.failure or frame)(name, json.dumps(failure)))
                 return client.send(b"0\r\n\r\n")
             if event.final:
                 self._charge(x, None, complete=True, sent=x.wire.usage_in_stream(x))
@@ -291,12 +290,8 @@ class OfflineProvider:
             if script.odd == "empty":
                 continue
             if script.odd == "unknown event" and event.final:
-                surprise = json.dumps(odd.UNKNOWN_EVENT)
-                client.chunk(
-                    eventstream.aws(surprise) if bedrock else eventstream.sse(event.name and "surprise", surprise)
-                )
-            text = odd.written(event.payload, script.odd)
-            client.chunk(eventstream.aws(text) if bedrock else eventstream.sse(event.name, text))
+                client.chunk(frame(event.name and "surprise", json.dumps(odd.UNKNOWN_EVENT)))
+            client.chunk(frame(event.name, odd.written(event.payload, script.odd)))
             await client.flush()
         if x.wire.done and script.odd != "empty":
             client.chunk(x.wire.done)

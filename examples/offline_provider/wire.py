@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from examples.offline_provider.eventstream import SSE, Framing
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -30,6 +32,7 @@ class Exchange:
     answer: Answer
     tier: str | None
     created: int
+    framing: Framing = SSE
 
 
 class Event(NamedTuple):
@@ -60,6 +63,17 @@ class Wire:
     done: bytes = b""
     """What ends a stream."""
     billed: bool = True
+    framing: Framing = SSE
+
+
+class Route(NamedTuple):
+    """Who answers a path, in which wire format; and what the path says that other formats say in the body."""
+
+    provider: str
+    wire: Wire
+    said: Json
+    framing: Framing | None = None
+    """Another one than the format's own."""
 
 
 def function_tools(body: Json, schema: str) -> dict[str, Any]:
