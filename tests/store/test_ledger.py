@@ -150,7 +150,7 @@ def test_many_interactions_share_segments(
         ledger.on_end(make_span({A.OTEL_LLM_INTERACTION_CALLS: 1}))
         time.sleep(0.005)
     soon_stored(ledger_home, 50)
-    assert len(Spool(ledger_home).segments()) <= 2 + (time.monotonic() - began) / 0.1
+    assert len(Spool(ledger_home).segments()) <= 2 + (time.monotonic() - began) / 0.5
     ledger.shutdown()
 
 

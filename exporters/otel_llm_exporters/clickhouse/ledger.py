@@ -3,9 +3,10 @@
 `LedgerProcessor` takes every span that ends, sampled or not. `ClickHouseSpanExporter` takes what OpenTelemetry's own
 processors export, for `OTEL_TRACES_EXPORTER=clickhouse` alone. With both, a span is stored once.
 
-A span is on disk 0.1 seconds after its interaction has ended, and at the latest after `OTEL_LLM_LEDGER_INTERVAL`
-(milliseconds, 1000) or `OTEL_LLM_LEDGER_BATCH_SIZE` (spans, 512), whichever comes first. At exit everything is written.
-What ends the process without an exit (`kill -9`) loses what had not come that far.
+A span is on disk 0.1 seconds after its interaction has ended (0.5 in a process where they keep ending), and at the
+latest after `OTEL_LLM_LEDGER_INTERVAL` (milliseconds, 1000) or `OTEL_LLM_LEDGER_BATCH_SIZE` (spans, 512), whichever
+comes first. At exit everything is written. What ends the process without an exit (`kill -9`) loses what had not come
+that far.
 
 With `OTEL_LLM_CLICKHOUSE_URL` the segments go on to that server, from a thread of their own: `shipper.py`.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import atexit
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -35,8 +37,9 @@ if TYPE_CHECKING:
     from otel_llm_exporters.clickhouse.shipper import Shipper
 
 _TAKEN = "_otel_llm_ledger"
-# A process that ends hundreds of interactions in a second must not sync a file for each.
-_GATHER = 0.1
+# A process that ends hundreds of interactions in a second must not sync a file for each: segments of interactions come
+# a tenth of a second after the first of them ended, and half a second apart.
+_GATHER, _APART = 0.1, 0.5
 _LIVE_BYTES = 3 << 20
 _SPAN_BYTES = 6 << 10
 """Of a live span, beside what it says."""
@@ -158,12 +161,15 @@ class LedgerProcessor(SpanProcessor):
 
                 self._shipper = Shipper(self.spool, url)
                 self._shipper.start()
+            written = float("-inf")
             while not self._closed:
                 with suppress(Empty):
                     if self._wake.get(timeout=self._interval) == _SOON:
-                        self._wake.get(timeout=min(_GATHER, self._interval))
+                        pause = max(_GATHER, written + _APART - time.monotonic())
+                        self._wake.get(timeout=min(pause, self._interval))
                 self._due = 0
                 self.force_flush()
+                written = time.monotonic()
         finally:
             self._thread = None
 
