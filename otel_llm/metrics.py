@@ -29,9 +29,9 @@ _NAMES = {"legacy": ("legacy",), "latest": ("latest",), "both": ("legacy", "late
 
 def measure(call: Call, provider: MeterProvider | None = None) -> None:
     """Record a call that ended. May raise: the caller guards it."""
-    provider = provider or _provider()
     names = _names()
-    if provider is None or not names:
+    provider = provider or (_provider() if names else None)
+    if provider is None:
         return
     meters = _meters(provider)
     shared = _shared(call)
@@ -48,8 +48,10 @@ def _provider() -> MeterProvider | None:
     if metrics is None:
         return None
     provider: MeterProvider = metrics.get_meter_provider()
-    # The API's own providers stand in for one that nobody set.
-    return None if type(provider).__module__.startswith("opentelemetry.metrics") else provider
+    # The API's own providers stand in for one that nobody set, and the SDK's without readers measures for nobody.
+    if type(provider).__module__.startswith("opentelemetry.metrics") or not getattr(provider, "_metric_readers", True):
+        return None
+    return provider
 
 
 @cache

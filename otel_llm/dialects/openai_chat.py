@@ -75,13 +75,14 @@ def _usage(usage: Any) -> Usage | None:
     total = count(get(usage, "total_tokens"))
     if prompt is None and completion is None:
         return None
-    read = count(get(usage, "prompt_tokens_details", "cached_tokens"))
+    sent, made = get(usage, "prompt_tokens_details"), get(usage, "completion_tokens_details")
+    read = count(get(sent, "cached_tokens"))
     if read is None:
         read = count(get(usage, "prompt_cache_hit_tokens"))  # DeepSeek's name
-    written = count(get(usage, "prompt_tokens_details", "cache_write_tokens"))
-    audio_in = count(get(usage, "prompt_tokens_details", "audio_tokens"))
-    audio_out = count(get(usage, "completion_tokens_details", "audio_tokens"))
-    reasoning = count(get(usage, "completion_tokens_details", "reasoning_tokens"))
+    written = count(get(sent, "cache_write_tokens"))
+    audio_in = count(get(sent, "audio_tokens"))
+    audio_out = count(get(made, "audio_tokens"))
+    reasoning = count(get(made, "reasoning_tokens"))
     reasoning, included, doubt = _reasoning(prompt, completion, total, reasoning)
     uncached, too_much_in = rest(prompt, read, written, audio_in)
     visible, too_much_out = rest(completion, reasoning if included else None, audio_out)

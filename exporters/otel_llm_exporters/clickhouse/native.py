@@ -141,8 +141,12 @@ def _integer(value: int) -> str:
 
 def _float(value: float) -> str:
     text = float.__repr__(value)
-    if "e" in text and 1e-6 <= abs(value) < 1e21:
-        text = format(Decimal(text), "f")
+    if "e" in text:
+        if 1e-6 <= value < 1e-4:
+            # Most calls cost as little as this.
+            digits, _, power = text.partition("e-")
+            return "0." + "0" * (int(power) - 1) + digits.replace(".", "")
+        return format(Decimal(text), "f") if 1e-6 <= abs(value) < 1e21 else text
     return text.removesuffix(".0")
 
 
