@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks import sdks
 from benchmarks.inside import CHUNKS
 from benchmarks.measure import SEGMENTS, Bench, Pairs
 from benchmarks.report import Table, show, spread, write
@@ -141,6 +142,7 @@ def _tables(bench: Bench, *, quick: bool) -> list[Table]:
         *(measure.table(bench.unable) for measure in measures),
         _growth(growth, sizes),
         _store(store),
+        *([] if quick else sdks.tables()),
     ]
 
 

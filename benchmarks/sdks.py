@@ -1,0 +1,232 @@
+"""`python -m benchmarks.sdks`: what each SDK's call costs more with otel-llm, and how much code its table is.
+
+One plain call of each SDK that is installed, against the offline provider in a process of its own; blocks of calls
+without and with the instrumentation take turns. CPU time is that of the calling thread.
+"""
+
+from __future__ import annotations
+
+import ast
+import gc
+import importlib
+import inspect
+import io
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import tokenize
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.report import Table, show, spread
+
+BLOCKS, CALLS = 40, 3
+TEXT = "Where is my order 1234? It should have been here on Monday."
+ASKED: list[Any] = [{"role": "user", "content": TEXT}]
+Call = Callable[[], Any]
+
+
+def _stainless(package: str, kind: str, model: str, **options: Any) -> Callable[[str], Call]:
+    def connect(url: str) -> Call:
+        base = {name: value.format(url=url) if isinstance(value, str) else value for name, value in options.items()}
+        client: Any = getattr(importlib.import_module(package), kind)(api_key="k", **base)
+        return lambda: client.chat.completions.create(model=model, messages=ASKED)
+
+    return connect
+
+
+def _anthropic(url: str) -> Call:
+    client: Any = importlib.import_module("anthropic").Anthropic(api_key="k", base_url=url)
+    return lambda: client.messages.create(model="claude-haiku-4-5", messages=ASKED, max_tokens=400)
+
+
+def _mistral(url: str) -> Call:
+    client: Any = importlib.import_module("mistralai.client").Mistral(api_key="k", server_url=f"{url}/mistral")
+    return lambda: client.chat.complete(model="mistral-small-latest", messages=ASKED)
+
+
+def _google_genai(url: str) -> Call:
+    client: Any = importlib.import_module("google.genai").Client(api_key="k", http_options={"base_url": url})
+    return lambda: client.models.generate_content(model="gemini-2.5-flash", contents=TEXT)
+
+
+def _bedrock(url: str) -> Call:
+    client: Any = importlib.import_module("boto3").client(
+        "bedrock-runtime", "us-east-1", endpoint_url=url, aws_access_key_id="k", aws_secret_access_key="s"
+    )
+    said = [{"role": "user", "content": [{"text": TEXT}]}]
+    return lambda: client.converse(modelId="anthropic.claude-haiku-4-5-20251001-v1:0", messages=said)
+
+
+def _cohere(url: str) -> Call:
+    client: Any = importlib.import_module("cohere").ClientV2(api_key="k", base_url=f"{url}/cohere")
+    return lambda: client.chat(model="command-r-08-2024", messages=ASKED)
+
+
+def _ollama(url: str) -> Call:
+    client: Any = importlib.import_module("ollama").Client(host=f"{url}/ollama")
+    return lambda: client.chat(model="llama3.2", messages=ASKED)
+
+
+def _huggingface(url: str) -> Call:
+    client: Any = importlib.import_module("huggingface_hub").InferenceClient(base_url=f"{url}/huggingface", api_key="k")
+    return lambda: client.chat_completion(model="meta-llama/Llama-3.3-70B-Instruct", messages=ASKED)
+
+
+def _voyage(url: str) -> Call:
+    client: Any = importlib.import_module("voyageai").Client(api_key="k", base_url=f"{url}/voyage/v1")
+    return lambda: client.embed([TEXT], model="voyage-3.5")
+
+
+def _azure_inference(url: str) -> Call:
+    key: Any = importlib.import_module("azure.core.credentials").AzureKeyCredential("k")
+    client: Any = importlib.import_module("azure.ai.inference").ChatCompletionsClient(f"{url}/models", key)
+    return lambda: client.complete(model="gpt-4o-mini", messages=ASKED)
+
+
+SUBJECTS: dict[str, Callable[[str], Call]] = {
+    "openai": _stainless("openai", "OpenAI", "gpt-4o-mini", base_url="{url}/v1"),
+    "anthropic": _anthropic,
+    "groq": _stainless("groq", "Groq", "openai/gpt-oss-120b", base_url="{url}"),
+    "mistral": _mistral,
+    "together": _stainless(
+        "together", "Together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", base_url="{url}/together"
+    ),
+    "fireworks": _stainless(
+        "fireworks", "Fireworks", "accounts/fireworks/models/gpt-oss-120b", base_url="{url}/fireworks"
+    ),
+    "cerebras": _stainless(
+        "cerebras.cloud.sdk", "Cerebras", "gpt-oss-120b", base_url="{url}/cerebras", warm_tcp_connection=False
+    ),
+    "google_genai": _google_genai,
+    "bedrock": _bedrock,
+    "cohere": _cohere,
+    "ollama": _ollama,
+    "huggingface": _huggingface,
+    "voyage": _voyage,
+    "azure_inference": _azure_inference,
+}
+"""By the name of the integration: connects to the provider at this URL, and gives one call."""
+
+
+def main() -> None:
+    """Measure, and print."""
+    show(tables(), Console(width=None if sys.stdout.isatty() else 140))
+
+
+def tables() -> list[Table]:
+    """What a call of each SDK costs more, and the lines of code of each table."""
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["OTEL_LLM_HOME"] = home
+        serving = [sys.executable, "-m", "examples.offline_provider"]
+        with subprocess.Popen(serving, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as provider:
+            try:
+                url = provider.stdout.readline().strip() if provider.stdout is not None else ""
+                return [_calls(url), _lines()]
+            finally:
+                provider.terminate()
+
+
+def _calls(url: str) -> Table:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    from otel_llm.integrations import SDKInstrumentor
+
+    tracers = TracerProvider()
+    tracers.add_span_processor(BatchSpanProcessor(exporter := InMemorySpanExporter()))
+    instrumentors = {kind.integration.name: kind() for kind in SDKInstrumentor.__subclasses__()}
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for name, connect in SUBJECTS.items():
+        if name not in instrumentors or not _installed(name, instrumentors):
+            continue
+        bare, full = found[name] = ([], [])
+        call, instrumentor = connect(url), instrumentors[name]
+        for block in range(-3, BLOCKS):
+            for spent in (bare, full) if block % 2 else (full, bare):
+                if spent is full:
+                    instrumentor.instrument(tracer_provider=tracers)
+                gc.collect(0)
+                began = time.thread_time_ns()
+                for _ in range(CALLS):
+                    call()
+                taken = (time.thread_time_ns() - began) / CALLS / 1000
+                if spent is full:
+                    instrumentor.uninstrument()
+                if block >= 0:  # the others fill caches
+                    spent.append(taken)
+        tracers.force_flush()
+        if len(exporter.get_finished_spans()) < BLOCKS * CALLS:
+            raise RuntimeError(f"{name}: not every call has a span")
+        exporter.clear()
+    added = {name: [with_ - without for without, with_ in zip(*pairs, strict=True)] for name, pairs in found.items()}
+    table = Table("CPU of one call, by SDK", ("", "bare, µs", "added", "of openai's"))
+    for name, (bare, _) in found.items():
+        share = statistics.median(added[name]) / statistics.median(added["openai"])
+        table.add(name, f"{statistics.median(bare):.0f}", spread(added[name]), f"{share:.2f}")
+    return table
+
+
+def _installed(name: str, instrumentors: dict[str, Any]) -> bool:
+    package = instrumentors[name].integration.patches[0].module.partition(".")[0]
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _lines() -> Table:
+    """Lines of code, without comments and docstrings: of the table, and of the wire formats that are its own."""
+    from otel_llm.integrations import INTEGRATIONS
+
+    home = {table.name: _module_of(table) for table in INTEGRATIONS}
+    users: dict[ModuleType, set[ModuleType]] = {}
+    for module in home.values():
+        for dialect in _dialects(module):
+            users.setdefault(dialect, set()).add(module)
+    table = Table("Lines of code, by SDK", ("", "its table", "its own wire format"))
+    for name, module in home.items():
+        shared = sum(other is module for other in home.values())
+        own = [dialect for dialect in _dialects(module) if users[dialect] == {module}]
+        table.add(name, f"{_code(module) / shared:.0f}", str(sum(map(_code, own)) or ""))
+    return table
+
+
+def _module_of(table: Any) -> ModuleType:
+    modules = [module for name, module in sys.modules.items() if name.startswith("otel_llm.integrations.")]
+    found = [module for module in modules if any(value is table for value in vars(module).values())]
+    return found[0]
+
+
+def _dialects(module: ModuleType) -> list[ModuleType]:
+    tree = ast.parse(inspect.getsource(module))
+    names = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    shared = ("reading", "content")
+    return [
+        importlib.import_module(name)
+        for name in sorted(names)
+        if name.startswith("otel_llm.dialects.") and not name.endswith(shared)
+    ]
+
+
+def _code(module: ModuleType) -> int:
+    source = inspect.getsource(module)
+    said = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Expr)]
+    texts = [node for node in said if isinstance(node.value, ast.Constant)]
+    silent = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    lines = {line for token in tokens if token.type not in silent for line in range(token.start[0], token.end[0] + 1)}
+    return len(lines - {line for text in texts for line in range(text.lineno, (text.end_lineno or 0) + 1)})
+
+
+if __name__ == "__main__":
+    main()
