@@ -6,7 +6,7 @@ Counts that the provider did not report are None, never 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 UsageSource = Literal["provider", "partial", "estimated"]
@@ -37,7 +37,9 @@ class Usage:
     input_image: int | None = None
     output_image: int | None = None
     requests: dict[str, int] = field(default_factory=dict[str, int])
-    """Billed per request, by the name of the built-in tool: `web_search`, `file_search`, `code_interpreter`."""
+    """Billed by other units than tokens: per use of a built-in tool (`web_search`, `file_search`, `code_interpreter`),
+    by `search_units`, `characters`, `images`, milliseconds of sound (`audio_ms`); and, beside what cache reads cost,
+    `cached_audio` and `cached_image` tokens among them."""
     inconsistent: str | None = None
     """How the provider's own numbers contradict each other, when they do."""
 
@@ -56,10 +58,25 @@ class Usage:
         """All output, reasoning included."""
         return _total(self.output, self.reasoning, self.output_audio, self.output_image)
 
+    def __add__(self, other: Usage) -> Usage:
+        """Both together, the doubts of the first."""
+        total = replace(self, requests=dict(self.requests))
+        for name in _TOKENS:
+            setattr(total, name, _total(getattr(self, name), getattr(other, name)))
+        for unit, number in other.requests.items():
+            total.requests[unit] = total.requests.get(unit, 0) + number
+        return total
+
+
+_TOKENS = tuple(name for name in Usage.__slots__ if name not in ("requests", "inconsistent"))
+
 
 def _total(*counts: int | None) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+    total = None
+    for count in counts:
+        if count is not None:
+            total = count if total is None else total + count
+    return total
 
 
 @dataclass(slots=True)
@@ -139,6 +156,23 @@ class Call:
         return self.response_model or self.request_model
 
 
+# What a server says of a request that it did not serve; other codes may come from the connection.
+_GRPC_STATUS = {
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "RESOURCE_EXHAUSTED": 429,
+    "INTERNAL": 500,
+}
+
+
+def _grpc_code(error: BaseException) -> str:
+    code: Any = getattr(error, "code", None) if type(error).__module__.startswith("grpc.") else None
+    return getattr(code(), "name", "") if callable(code) else ""
+
+
 def http_status(error: BaseException) -> int | None:
     """The HTTP status that an SDK's error tells of, wherever it keeps it."""
     response: Any = getattr(error, "response", None)
@@ -149,6 +183,7 @@ def http_status(error: BaseException) -> int | None:
         getattr(error, "code", None),
         getattr(cast("Any", response), "status_code", None),
         cast("dict[str, Any]", botocore or {}).get("HTTPStatusCode"),
+        _GRPC_STATUS.get(_grpc_code(error)),
     )
     return next((status for status in told if isinstance(status, int) and 100 <= status < 600), None)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import struct
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
@@ -15,6 +17,8 @@ SERVER_SENT_EVENTS = "text/event-stream"
 JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonl", "application/stream+json")
 AMAZON_EVENTS = "application/vnd.amazon.eventstream"
 
+# Id and model are in one of the first events: Azure begins with its content filter's verdict.
+HEAD = 3
 # A body that is no stream is kept until it is whole; not beyond this many bytes.
 _LARGEST_DOCUMENT = 64 * 1024 * 1024
 
@@ -37,22 +41,35 @@ class Framing(Protocol):
 class ServerSentEvents:
     """Events end with an empty line. Where some may be hidden, the caller gets whole events only, without the `marks`.
 
-    Whole events of which `matters` says no are not even cut.
+    After the first ones, whole events in which `search` finds nothing are not even cut.
     """
 
     def __init__(
-        self, take: Take, matters: Callable[[bytes], bool], *, hides: bool, marks: tuple[bytes, ...] = ()
+        self,
+        take: Take,
+        search: Callable[[bytes], object] | None = None,
+        *,
+        hides: bool = False,
+        marks: tuple[bytes, ...] = (),
     ) -> None:
         self._take = take
-        self._matters = matters
+        self._search = search
         self._hides = hides
         self._marks = marks if hides else ()
         self._tail = b""
+        self._first = HEAD if search is not None else sys.maxsize
 
     def feed(self, data: bytes) -> bytes:
         """Take whole events, keep what is left."""
-        if not self._tail and data.endswith(b"\n\n") and not self._matters(data):
-            return self._without_marks(data)
+        # This is what happens for every piece of a stream.
+        if (
+            self._first <= 0
+            and not self._tail
+            and data[-2:] == b"\n\n"
+            and self._search is not None
+            and self._search(data) is None
+        ):
+            return self._without_marks(data) if self._marks else data
         whole = self._tail + data
         end = b"\r\n\r\n" if b"\r\n" in whole else b"\r\r" if b"\r\r" in whole else b"\n\n"
         *events, self._tail = whole.split(end)
@@ -67,13 +84,16 @@ class ServerSentEvents:
 
     def _given(self, event: bytes, end: bytes) -> bytes:
         hidden = False
+        self._first -= 1
         with guard:
             hidden = self._take(event)
         return b"" if hidden or not self._hides else self._without_marks(event) + end
 
     def _without_marks(self, data: bytes) -> bytes:
         for mark in self._marks:
-            data = data.replace(mark, b"")
+            if mark in data:
+                self._marks = (mark,)  # a server writes it in one way
+                return data.replace(mark, b"")
         return data
 
 
@@ -84,8 +104,19 @@ def payload(event: bytes) -> bytes:
     return b"\n".join(line[5:].strip() for line in event.splitlines() if line.startswith(b"data:"))
 
 
+def amazon_event(kind: bytes, frame: bytes, *, failure: bool) -> bytes:
+    """What one frame says, as JSON: an event of the model's own, one of Bedrock's by its name, or an error."""
+    if failure:
+        return b'{"type":"error","error":{"type":"%b"}}' % kind
+    return base64.b64decode(json.loads(frame)["bytes"]) if kind == b"chunk" else b'{"%b":%b}' % (kind, frame)
+
+
+# A header is the length of its name, the name, 7 for a text, its length in two bytes, the text.
+_KIND = re.compile(rb":(event|exception)-type\x07..([A-Za-z]+)", re.DOTALL)
+
+
 class AmazonEvents:
-    """As Bedrock streams: binary frames around base64 of the model's events.
+    """As Bedrock streams: binary frames around its events, or around base64 of the model's.
 
     A frame is total length, headers length, checksum (4 bytes each), headers, payload, checksum.
     """
@@ -103,11 +134,9 @@ class AmazonEvents:
                 break
             head, frame, buffer = buffer[12 : 12 + headers], buffer[12 + headers : total - 4], buffer[total:]
             with guard:
-                inner = json.loads(frame).get("bytes")
-                if inner:
-                    self._take(base64.b64decode(inner))
-                elif b":exception-type" in head:
-                    self._take(b'{"type": "error", "error": %b}' % frame)
+                kind = _KIND.search(head)
+                if kind:
+                    self._take(amazon_event(kind[2], frame, failure=kind[1] == b"exception"))
         self._tail = buffer
         return data
 
@@ -151,7 +180,7 @@ class Document:
 
     def feed(self, data: bytes) -> bytes:
         """Take the document as soon as it is whole: the caller may close before the end of the connection."""
-        if len(self._so_far) < _LARGEST_DOCUMENT:
+        if len(self._so_far) < _LARGEST_DOCUMENT and (self._so_far or data.lstrip().startswith(b"{")):
             self._so_far += data
             if self._so_far.rstrip().endswith(b"}"):
                 with suppress(json.JSONDecodeError):

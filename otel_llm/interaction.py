@@ -28,6 +28,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from otel_llm.call import AttributeValue, Call, error_type
 from otel_llm.guard import guard
 from otel_llm.late import later
+from otel_llm.spans import write
 from otel_llm_semconv import attributes as A
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -125,7 +126,7 @@ class Interaction:
             self.output_tokens += (usage.output_tokens if usage else None) or 0
             own = self.bill() if self.root is span else {}
             if not own and self.root is not None and self.root.is_recording():
-                self.root.set_attributes(self.bill())
+                write(self.root, self.bill())
         if self.parent is not None:
             self.parent.add(call, span)
         return own
@@ -366,7 +367,7 @@ class InteractionProcessor(SpanProcessor):
                 endpoint = it.endpoint()
                 if endpoint is not None:
                     attributes = {**attributes, A.OTEL_LLM_ENDPOINT: endpoint}
-            span.set_attributes(attributes)
+            write(span, attributes)
 
 
 def _interaction_for(span: Span, context: Context | None) -> Interaction:

@@ -84,7 +84,7 @@ class _Meters:
                 self._histogram(A.GEN_AI_CLIENT_TOKEN_USAGE, count, attributes, "{token}", _TOKENS)
 
     def latest(self, call: Call, shared: Attributes, *, both: bool) -> None:
-        if call.operation == "embeddings":
+        if call.operation in ("embeddings", "rerank"):
             if not both:
                 self._histogram(A.GEN_AI_CLIENT_OPERATION_DURATION, call.duration_ns / 1e9, _timed(call, shared))
             return

@@ -2,8 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.trace import Span
+
 from otel_llm.call import AttributeValue, Call, Cost, Usage
 from otel_llm_semconv import attributes as A
+
+
+def write(span: Span, attributes: Mapping[str, AttributeValue]) -> None:
+    """`span.set_attributes(attributes)`, without having every value examined: ours are plain ones.
+
+    That is most of what a span costs. Where attributes are limited, or kept in a way unknown to us, the SDK does it.
+    """
+    kept: Any = getattr(span, "_attributes", None)
+    known: Any = getattr(kept, "_dict", None)
+    if (
+        kept.__class__ is not BoundedAttributes
+        or known.__class__ is not dict
+        or kept.max_value_len is not None
+        or (kept.maxlen is not None and len(known) + len(attributes) > kept.maxlen)
+        or not span.is_recording()
+    ):
+        span.set_attributes(attributes)
+        return
+    with kept._lock:
+        for name, value in attributes.items():
+            known[name] = tuple(value) if type(value) is list else value
 
 
 def start_attributes(call: Call) -> dict[str, AttributeValue]:

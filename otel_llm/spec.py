@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -28,12 +29,28 @@ def _itself(result: Any) -> Any:
 class Follower(Protocol):
     """Reads along with what is no httpx response: iterators of chunks, or of what `chunk` makes one of."""
 
+    def know(self, body: dict[str, Any]) -> None:
+        """What is known of the response before any of it is read."""
+        ...
+
     def follow(self, chunks: Iterator[T], chunk: Callable[[T], Any] = _itself) -> Iterator[T]:
-        """The same chunks, read on their way."""
+        """The same chunks, read on their way. A chunk that is bytes is the JSON of one event."""
         ...
 
     def afollow(self, chunks: AsyncIterator[T], chunk: Callable[[T], Any] = _itself) -> AsyncIterator[T]:
         """The same chunks, read on their way."""
+        ...
+
+    def server_sent(self) -> Callable[[bytes], None]:
+        """The `chunk` of a stream that is bytes of server-sent events, cut anywhere."""
+        ...
+
+    def part(self) -> AbstractContextManager[None]:
+        """Something of the body is read in there; if that fails, the reading of it has ended."""
+        ...
+
+    def whole(self, body: Any) -> None:
+        """The body, read to its end."""
         ...
 
     def closed(self) -> None:
@@ -77,11 +94,37 @@ class Dialect:
     """What `ask_usage` puts into the other events, as raw bytes in every spelling: not the caller's either."""
     wanted: re.Pattern[bytes] | None = None
     """Finds the events of a stream that matter to `fold`, on their raw bytes; the others are not even parsed."""
+    background: Callable[[Any], tuple[str, float | None] | None] = nothing
+    """Of a response made in the background: the id to ask for it by, and when it ended: seconds since the epoch,
+    0 where that is not told; None while it goes on."""
     content: Content | None = None
     """None where there are no messages, or where they must never be captured: embeddings."""
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """How the results of a batch are read: a body with a line for each call."""
+
+    begins: re.Pattern[bytes]
+    """What such a body begins with, where others have the same path."""
+    answer: Callable[[Any], tuple[Dialect, Any] | None]
+    """The response in a line, and its dialect; None if it cost nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A request that only asks what became of something earlier, as its integration reads it from the arguments."""
+
+    id: str
+    tells: Dialect | Batch
+    provider: str
+    stream: bool
+    server_address: str | None
+    server_port: int | None
+    transport: Callable[[Any], Any]
+
+
+@dataclass(slots=True)
 class Request:
     """What a patched method is about to send, as its integration reads it from the arguments."""
 
@@ -97,6 +140,8 @@ class Request:
     """The httpx response behind what the method returned, when its body is for the caller to read; else None."""
     follow: Callable[[Any, Follower], Any] | None = None
     """Have a stream that is no httpx response read along with; what the caller gets then."""
+    lazy: bool = False
+    """A body that is no stream is the caller's to read, too: `follow` has it read along with."""
     answer: Callable[[Any], Any] = _itself
     """The body in what the method returned, for the dialect."""
 
@@ -108,7 +153,7 @@ class Patch:
     module: str
     attribute: str
     """Dotted path inside the module: `SyncAPIClient.request`."""
-    read: Callable[[Any, tuple[Any, ...], dict[str, Any]], Request | None]
+    read: Callable[[Any, tuple[Any, ...], dict[str, Any]], Request | Late | None]
     """`read(instance, args, kwargs)`: what is about to be sent; None when it is no model call."""
 
 
@@ -119,6 +164,38 @@ class Hook:
     module: str
     attribute: str
     wrapper: Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a message of a conversation says of a call."""
+
+    id: str
+    dialect: Dialect
+    body: dict[str, Any]
+    over: bool
+    """Whether the call ended with it; else it began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """How the messages of a conversation over a socket are read."""
+
+    turn: Callable[[dict[str, Any], Any], Turn | None]
+    """`turn(known, message)`; what is `known` of the conversation so far is its to fill."""
+    wanted: re.Pattern[bytes]
+    """Finds the messages that matter, on their raw bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """The method of a connection that gives the next message as bytes."""
+
+    module: str
+    attribute: str
+    conversation: Conversation
+    server: Callable[[Any], tuple[str, str | None, int | None]]
+    """Provider name, host and port of a connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,4 +213,4 @@ class Integration:
     surfaces: str
     """What of the SDK is recorded, for the support table."""
     patches: tuple[Patch, ...]
-    hooks: tuple[Hook, ...] = field(default=())
+    hooks: tuple[Hook | Socket, ...] = field(default=())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, cast
 
 from otel_llm.call import Call
@@ -56,6 +57,12 @@ def count(value: Any) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, int) and 0 <= value <= _MOST else None
+
+
+def ticks_in_usd(usage: Any) -> str | None:
+    """What xAI says that a request cost, in ticks of 1e-10 USD, as a decimal string in USD."""
+    ticks = count(get(usage, "cost_in_usd_ticks"))
+    return None if ticks is None else str(Decimal(ticks).scaleb(-10))
 
 
 def _strings(value: Any) -> list[str]:

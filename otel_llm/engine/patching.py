@@ -15,14 +15,18 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import Tracer, TracerProvider
 
+from otel_llm.engine.pending import is_over
 from otel_llm.engine.recording import Recording, begin
+from otel_llm.engine.results import look
+from otel_llm.engine.session import listening
 from otel_llm.engine.tap import follower, tap
 from otel_llm.guard import guard
-from otel_llm.spec import Hook, Integration, Patch
+from otel_llm.spec import Hook, Integration, Late, Patch, Socket
 
 Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
 
 _REFUSED = 400
+_Wrapped: Any = wrapt.FunctionWrapper
 _SUPPRESSED = "suppress_instrumentation"  # the key of opentelemetry.instrumentation.utils.suppress_instrumentation
 
 
@@ -53,7 +57,7 @@ class Patches:
         while self._undo:
             self._undo.pop()()
 
-    def _when_imported(self, target: Patch | Hook) -> None:
+    def _when_imported(self, target: Patch | Hook | Socket) -> None:
         def wrap(module: Any) -> None:
             with guard:
                 if not self._removed:
@@ -64,32 +68,48 @@ class Patches:
         else:
             wrapt.register_post_import_hook(wrap, target.module)
 
-    def _wrap(self, module: Any, target: Patch | Hook) -> None:
+    def _wrap(self, module: Any, target: Patch | Hook | Socket) -> None:
         *path, name = target.attribute.split(".")
         owner = module
         for step in path:
             owner = getattr(owner, step, None)
-        original = getattr(owner, name, None)
+        original = _found(owner, name)
         if original is None:
             self.missing.append(f"{target.module}.{target.attribute}")
             return
         if isinstance(target, Hook):
             wrapper: Wrapper = target.wrapper
+        elif isinstance(target, Socket):
+            wrapper = listening(self._tracer, target, original)
         elif inspect.iscoroutinefunction(inspect.unwrap(original)):
             wrapper = _awaiting(self._tracer, target)
         else:
             wrapper = _calling(self._tracer, target)
-        setattr(owner, name, wrapt.FunctionWrapper(original, wrapper))
-        self._undo.append(lambda: setattr(owner, name, original))
+        setattr(owner, name, wrapt.FunctionWrapper(original, wrapper, enabled=lambda: not self._removed))
+        self._undo.append(lambda: _unwrap(owner, name))
+
+
+def _found(owner: Any, name: str) -> Any:
+    return inspect.getattr_static(owner, name, None) if isinstance(owner, type) else getattr(owner, name, None)
+
+
+def _unwrap(owner: Any, name: str) -> None:
+    """Take the wrappers off that are out of use. One that somebody wrapped in turn stays, and does nothing."""
+    found = _found(owner, name)
+    while isinstance(found, _Wrapped) and callable(found._self_enabled) and not found._self_enabled():
+        found = found.__wrapped__
+    setattr(owner, name, found)
 
 
 def _begin(
     tracer: Tracer, patch: Patch, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Recording | None:
+) -> Recording | Late | None:
     with guard:
         if otel_context.get_value(_SUPPRESSED):
             return None
         request = patch.read(instance, args, kwargs)
+        if isinstance(request, Late):
+            return request
         if request is not None:
             recording = begin(tracer, request)
             recording.package = patch.module.partition(".")[0]
@@ -102,9 +122,16 @@ def _calling(tracer: Tracer, patch: Patch) -> Wrapper:
         recording = _begin(tracer, patch, instance, args, kwargs)
         if recording is None:
             return wrapped(*args, **kwargs)
+        if isinstance(recording, Late):
+            return _look(tracer, recording, wrapped(*args, **kwargs))
         with recording:
             args_, kwargs_ = recording.arguments(args, kwargs)
-            return _settle(recording, wrapped(*args_, **kwargs_))
+            result = wrapped(*args_, **kwargs_)
+            refusal = recording.refusal(result)
+            if refusal is None:
+                return _settle(recording, result)
+            with guard:
+                refusal.close()
         # The server minded our question for usage: this is the request as the caller made it.
         with recording:
             return _settle(recording, wrapped(*args, **kwargs))
@@ -117,9 +144,16 @@ def _awaiting(tracer: Tracer, patch: Patch) -> Wrapper:
         recording = _begin(tracer, patch, instance, args, kwargs)
         if recording is None:
             return await wrapped(*args, **kwargs)
+        if isinstance(recording, Late):
+            return _look(tracer, recording, await wrapped(*args, **kwargs))
         with recording:
             args_, kwargs_ = recording.arguments(args, kwargs)
-            return _settle(recording, await wrapped(*args_, **kwargs_))
+            result = await wrapped(*args_, **kwargs_)
+            refusal = recording.refusal(result)
+            if refusal is None:
+                return _settle(recording, result)
+            with guard:
+                await refusal.aclose()
         with recording:
             return _settle(recording, await wrapped(*args, **kwargs))
 
@@ -137,18 +171,23 @@ def _settle(recording: Recording, result: Any) -> Any:
             if response.status_code >= _REFUSED:
                 recording.refused(response.status_code)
                 return result
-            if not response.is_closed:
-                tap(response, recording, request.dialect)
-                return result
-            body = response.json()
-        elif request.stream and request.follow is not None:
+            tap(response, recording, request.dialect)
+            return result
+        if request.follow is not None and (request.stream or request.lazy):
             return request.follow(result, follower(recording, request.dialect))
-        else:
-            body = request.answer(result)
+        body = request.answer(result)
         request.dialect.response(recording.call, body)
         if recording.capture is not None:
             recording.capture.answer(body)
+        if not is_over(recording, request.dialect, body):
+            return result
     recording.finish("completed" if request.stream else None)
+    return result
+
+
+def _look(tracer: Tracer, late: Late, result: Any) -> Any:
+    with guard:
+        look(tracer, late, result)
     return result
 
 

@@ -20,7 +20,7 @@ from otel_llm.guard import guard
 from otel_llm.interaction import Interaction, interaction_of
 from otel_llm.late import later
 from otel_llm.metrics import measure
-from otel_llm.spans import end_attributes, start_attributes
+from otel_llm.spans import end_attributes, start_attributes, write
 from otel_llm.spec import Request
 from otel_llm_semconv import attributes as A
 
@@ -115,6 +115,7 @@ class Recording:
         "package",
         "request",
         "span",
+        "waits_for",
     )
 
     def __init__(
@@ -128,6 +129,8 @@ class Recording:
         """The SDK's own package: its exceptions in mid-stream are no exceptions of the caller."""
         self.capture: Capture | None = None
         """What is said in the call, where that is asked for."""
+        self.waits_for: str | None = None
+        """The id under which another request will be told how it ended."""
         self._retry_plainly = False
         self._status: int | None = None
         self._done = False
@@ -149,7 +152,7 @@ class Recording:
         self.interaction: Interaction | None = interaction_of(self.span, context)
         layer = current_layer(context)
         # Signed at the start: a framework may give up on a stream before the SDK does. A model may embed on its way.
-        if layer is not None and call.operation != "embeddings":
+        if layer is not None and call.operation not in ("embeddings", "rerank"):
             layer.sign()
         if request is not None and request.stream and request.with_body is not None and not self._known_to_refuse():
             self.asked = request.dialect.ask_usage(request.body)
@@ -162,9 +165,13 @@ class Recording:
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments to call the SDK with: the caller's, or the same with the question for usage."""
-        if self.asked is not None and self.request is not None and self.request.with_body:
+        if self.request is None or self.request.with_body is None:
+            return args, kwargs
+        # A connection may keep this recording, and the arguments may know the stream: then nobody could drop it.
+        with_body, self.request.with_body = self.request.with_body, None
+        if self.asked is not None:
             with guard:
-                return self.request.with_body(self.asked)
+                return with_body(self.asked)
             self.asked = None
         return args, kwargs
 
@@ -182,11 +189,11 @@ class Recording:
             otel_context.attach(self._outer)
         if error is None:
             return False
-        if self._refused(error):
+        if self._minds(http_status(error)):
             self.asked, self._retry_plainly = None, True
-            self.attempt_failed(error)
-            self.call.attempts += 1
+            self.retried(error)
             return True
+        self.call.usage = None  # there is no answer, whatever the request tells of it
         self.fail(error)
         return False
 
@@ -227,7 +234,8 @@ class Recording:
                 self.call.error_type = error_type(error)
                 self.attempt_failed(error)
                 status = http_status(error)
-                if status is not None:
+                # gRPC ends a stream with a status, too: what came before it is billed.
+                if status is not None and self.call.time_to_first_chunk is None:
                     self.call.response[A.HTTP_RESPONSE_STATUS_CODE] = status
                 self.finish("failed" if self.call.stream else None)
             else:
@@ -237,6 +245,7 @@ class Recording:
     def refused(self, status: int) -> None:
         """End with an HTTP status that the SDK has not turned into an error yet: the caller gets to see it."""
         with guard:
+            self.call.usage = None
             self._status = status
             self.attempt_failed()
             self.call.error_type = str(status)
@@ -282,7 +291,7 @@ class Recording:
                 bill = self.interaction.add(call, self.span)
         with guard:
             attributes = end_attributes(call)
-            self.span.set_attributes(attributes | bill)
+            write(self.span, attributes | bill)
             if self.capture is not None:
                 self.capture.write(self.span, start_attributes(call) | attributes)
         with guard:
@@ -303,6 +312,19 @@ class Recording:
     def _known_to_refuse(self) -> bool:
         return _refuses_usage.get(self._server, False)
 
-    def _refused(self, error: BaseException) -> bool:
+    def _minds(self, status: int | None) -> bool:
         """Whether the server may have minded the question for usage, so that the plain request deserves a try."""
-        return self.asked is not None and http_status(error) in (400, 422) and self._server not in _refuses_usage
+        return self.asked is not None and status in (400, 422) and self._server not in _refuses_usage
+
+    def refusal(self, result: Any) -> Any:
+        """The open response in `result`, if its status says that the plain request deserves a try, which follows."""
+        if self.asked is None or self.request is None:
+            return None
+        with guard:
+            response = self.request.transport(result)
+            if response is not None and self._minds(response.status_code):
+                self.asked, self._retry_plainly = None, True
+                self.attempt_answered(response.status_code)
+                self.retried(None)
+                return response
+        return None

@@ -10,18 +10,22 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import re
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from functools import partial
-from typing import Any, Self, TypeVar
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import Any, Protocol, Self, TypeVar
 from weakref import WeakSet
 
 from otel_llm.call import StreamOutcome
+from otel_llm.engine.pending import is_over
 from otel_llm.engine.proxy import Proxy
 from otel_llm.engine.recording import Recording
 from otel_llm.estimate import estimate, wanted, words
 from otel_llm.framing import (
     AMAZON_EVENTS,
+    HEAD,
     JSON_LINES,
     SERVER_SENT_EVENTS,
     AmazonEvents,
@@ -37,6 +41,13 @@ from otel_llm.spec import Dialect, Follower
 
 T = TypeVar("T")
 
+
+@cache
+def _search(wanted: re.Pattern[bytes]) -> Callable[[bytes], object]:
+    """Finds what a dialect wants, or the last event of OpenAI's streams."""
+    return re.compile(rb"(?:%b)|\[DONE\]\s*\Z" % wanted.pattern, wanted.flags).search
+
+
 _open: WeakSet[_Reader] = WeakSet()
 
 
@@ -44,25 +55,45 @@ def _itself(item: Any) -> Any:
     return item
 
 
+class BodyReader(Protocol):
+    """Who wants to know how the reading of a body ended: it is read inside of its context."""
+
+    def __enter__(self) -> Any: ...
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object, /) -> None: ...
+    def closed(self) -> None:
+        """The caller, or the SDK for it, closed the response."""
+        ...
+
+
 def tap(response: Any, recording: Recording, dialect: Dialect) -> None:
-    """Read along with whoever reads the body of `response`, an httpx response that is not read yet. May raise."""
+    """Read `response`, an httpx response: at once if its body is there, else along with whoever reads it. May raise."""
     headers = response.headers
     kind = headers.get("content-type", "").split(";")[0].strip().lower()
-    coding = headers.get("content-encoding", "identity")
     if recording.call.stream and kind not in (AMAZON_EVENTS, *JSON_LINES, "application/json"):
         kind = SERVER_SENT_EVENTS  # SDKs take it for that, whatever the server calls it
     reader = _Reader(recording, dialect, streamed=kind in (SERVER_SENT_EVENTS, AMAZON_EVENTS, *JSON_LINES))
     hides = kind == SERVER_SENT_EVENTS and recording.asked is not None
     framing: Framing
     if kind == SERVER_SENT_EVENTS:
-        framing = ServerSentEvents(reader.event, reader.matters, hides=hides, marks=dialect.usage_marks)
+        framing = ServerSentEvents(reader.event, reader.search, hides=hides, marks=dialect.usage_marks)
     elif kind == AMAZON_EVENTS:
         framing = AmazonEvents(reader.event)
     elif kind in JSON_LINES:
         framing = Lines(reader.event)
     else:
         framing = Document(reader.document)
-    decoder = None
+    attach(response, reader, framing, hides=hides)
+
+
+def attach(response: Any, reader: BodyReader, framing: Framing, *, hides: bool = False) -> None:
+    """Feed the body of an httpx response to `framing`, and tell `reader` how the reading of it ended. May raise."""
+    if response.is_closed:
+        with reader:
+            framing.feed(response.content)
+            framing.rest()
+        return
+    headers, decoder = response.headers, None
+    coding = headers.get("content-encoding", "identity")
     if coding != "identity":
         # A response of the same kind decodes our copy of the body as it will decode the caller's.
         decoder = type(response)(200, headers=[("content-encoding", coding)])._get_content_decoder()
@@ -73,8 +104,8 @@ def tap(response: Any, recording: Recording, dialect: Dialect) -> None:
 
 
 def follower(recording: Recording, dialect: Dialect) -> Follower:
-    """Reads along with a stream that is no httpx response."""
-    return _Reader(recording, dialect, streamed=True)
+    """Reads along with a body that is no httpx response."""
+    return _Reader(recording, dialect, streamed=recording.call.stream)
 
 
 class _Reader:
@@ -83,13 +114,13 @@ class _Reader:
     __slots__ = (
         "__weakref__",
         "_events",
-        "_search",
         "_words",
         "body",
         "dialect",
         "ended",
         "over",
         "recording",
+        "search",
         "streamed",
     )
 
@@ -105,7 +136,8 @@ class _Reader:
         self._words: list[str] | None = [] if wanted() else None
         """The text of the stream, where estimates are asked for."""
         whole = self._words is not None or recording.capture is not None
-        self._search = None if dialect.wanted is None or whole else dialect.wanted.search
+        self.search = None if dialect.wanted is None or whole else _search(dialect.wanted)
+        """Finds what matters in the raw bytes of an event; None where all may matter."""
         _open.add(self)
 
     def event(self, raw: bytes) -> bool:
@@ -114,11 +146,11 @@ class _Reader:
         self._events += 1
         if self._events == 1:
             self.recording.call.time_to_first_chunk = self.recording.elapsed_ns() / 1e9
-        elif not self.matters(raw):
+        elif self.search is not None and self._events > HEAD and self.search(raw) is None:
             return False
         data = payload(raw)
         if data == b"[DONE]":
-            self.over = True
+            self.last()
         if not data.startswith(b"{") or dialect.fold is None:
             return False
         chunk = json.loads(data)
@@ -131,7 +163,8 @@ class _Reader:
         if self.recording.capture is not None:
             self.recording.capture.event(chunk)
         fold(self.body, chunk)
-        self.over = self.over or "over" in self.body
+        if "over" in self.body:
+            self.last()
         if self.body.get("error") is not None:
             self.end("failed")  # older SDKs raise, and leave the response open
 
@@ -151,21 +184,50 @@ class _Reader:
                     self._take(chunk(item))
                 yield item
 
+    def server_sent(self) -> Callable[[bytes], None]:
+        """For `follow`, where the stream is bytes of server-sent events, cut anywhere: takes the events in them."""
+        framing = ServerSentEvents(self.event, self.search)
+
+        def feed(piece: bytes) -> None:
+            framing.feed(piece)
+
+        return feed
+
     def _take(self, chunk: Any) -> None:
-        self._events += 1
-        if self._events == 1:
+        if isinstance(chunk, bytes):
+            self.event(chunk)
+            return
+        if self.recording.call.time_to_first_chunk is None:
             self.recording.call.time_to_first_chunk = self.recording.elapsed_ns() / 1e9
         if self.dialect.fold is not None and chunk is not None:
             self._fold(chunk, self.dialect.fold)
 
-    def matters(self, raw: bytes) -> bool:
-        """Whether events can say anything that the dialect folds, by their raw bytes."""
-        search = self._search
-        return search is None or self._events <= _HEAD or search(raw) is not None or raw.endswith(_DONE)
+    def know(self, body: dict[str, Any]) -> None:
+        """Take what is known before any of it is read."""
+        self.body = body
+
+    @contextmanager
+    def part(self) -> Generator[None]:
+        """Something of the body is read in there; if that fails, the reading of it has ended."""
+        try:
+            yield
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+
+    def last(self) -> None:
+        """All has been said. Some read no further, and keep the stream."""
+        self.over = True
+        self.end("completed")
 
     def document(self, body: Any) -> None:
         """Take the whole body."""
         self.body, self.over = body, True
+
+    def whole(self, body: Any) -> None:
+        """Take the whole body; nothing follows."""
+        self.body = body
+        self.last()
 
     def end(self, outcome: StreamOutcome, error: BaseException | None = None) -> None:
         """The body ended, one way or another. Later ends say nothing new."""
@@ -180,6 +242,9 @@ class _Reader:
                 self.dialect.response(call, self.body)
                 if recording.capture is not None:
                     recording.capture.answer(None if self.streamed else self.body)
+        with guard:
+            if not is_over(recording, self.dialect, self.body):
+                return
         if self.body.get("error") is not None:
             outcome = "failed"
             call.error_type = call.error_type or "error"
@@ -236,10 +301,6 @@ class _Reader:
         self.abandoned()
 
 
-# Id and model are in one of the first events: Azure begins with its content filter's verdict.
-_HEAD = 3
-# The last event of OpenAI's streams, as it is and with its empty line.
-_DONE = (b"[DONE]", b"[DONE]\n\n")
 # Whose exceptions mean that the body could not be read; any other is the caller's own, while it was reading.
 _READERS = frozenset(
     {
@@ -271,7 +332,7 @@ if hasattr(os, "register_at_fork"):
 class _Tap(Proxy):
     """The byte stream of a response, reading along."""
 
-    def __init__(self, stream: Any, reader: _Reader, framing: Framing, decoder: Any, hides: bool) -> None:
+    def __init__(self, stream: Any, reader: BodyReader, framing: Framing, decoder: Any, hides: bool) -> None:
         super().__init__(stream)
         self._self_reader = reader
         self._self_framing = framing

@@ -1,0 +1,127 @@
+"""Requests that only ask what became of something earlier: a response in the background, the results of a batch."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from http import HTTPStatus
+from typing import Any, Self
+
+from opentelemetry import context as otel_context
+from opentelemetry.trace import Tracer
+
+from otel_llm.call import Call
+from otel_llm.engine.pending import count_once, pending, seen
+from otel_llm.engine.recording import Recording, begin
+from otel_llm.engine.tap import attach, tap
+from otel_llm.framing import Lines
+from otel_llm.spec import Batch, Dialect, Late, Request
+
+# Seconds in which who is told of the end, by a webhook, asks for it.
+_JUST_NOW = 60
+
+
+def look(tracer: Tracer, late: Late, result: Any) -> None:
+    """Count what `result` tells the end of, unless it was counted before. May raise."""
+    response = late.transport(result)
+    if response is not None and response.status_code >= HTTPStatus.BAD_REQUEST:
+        return
+    if isinstance(late.tells, Batch):
+        if response is not None:
+            results = _Results(tracer, late, late.tells)
+            attach(response, results, results.framing)
+    elif response is None or response.is_closed:
+        _ended(tracer, late, late.tells, result if response is None else response.json())
+    else:
+        recording = pending(late.id) or (_begin(tracer, late, late.tells) if late.stream else None)
+        if recording is not None:
+            recording.waits_for = late.id
+            tap(response, recording, late.tells)
+
+
+def _begin(tracer: Tracer, late: Late, dialect: Dialect, **known: Any) -> Recording:
+    """What was begun in another process."""
+    request = Request(dialect, late.provider, known, late.stream, late.server_address, late.server_port)
+    return begin(tracer, request)
+
+
+def _ended(tracer: Tracer, late: Late, dialect: Dialect, body: Any) -> None:
+    told = dialect.background(body)
+    if told is None:
+        return
+    id_, ended = told
+    recording, before = pending(id_), seen(id_)
+    if ended is None:
+        return
+    # One that ended long ago was counted where it ended.
+    old = recording is None and not before and time.time() - ended > _JUST_NOW
+    if count_once(id_) and not old:
+        if recording is None:
+            dialect.response(told_of := Call(dialect.operation, late.provider), body)
+            recording = _begin(tracer, late, dialect, model=told_of.model)
+        dialect.response(recording.call, body)
+        if recording.capture is not None:
+            recording.capture.answer(body)
+        recording.finish("completed" if recording.call.stream else None)
+
+
+class _Results:
+    """The reader of a body with a line for each call of a batch."""
+
+    def __init__(self, tracer: Tracer, late: Late, batch: Batch) -> None:
+        self.framing = _BatchLines(self._take, batch.begins)
+        self._tracer = tracer
+        self._late = late
+        self._batch = batch
+        self._context = otel_context.get_current()
+        self._line = 0
+
+    def _take(self, line: bytes) -> bool:
+        self._line += 1
+        found = self._batch.answer(json.loads(line))
+        if found is not None and count_once(self._late.id, self._line):
+            self._count(*found)
+        return False
+
+    def _count(self, dialect: Dialect, body: Any) -> None:
+        late = self._late
+        call = Call(dialect.operation, late.provider)
+        call.server_address, call.server_port = late.server_address, late.server_port
+        dialect.response(call, body)
+        call.request_model, call.service_tier = call.response_model, "batch"
+        Recording(self._tracer, call, context=self._context).finish()
+
+    def closed(self) -> None:
+        """Lines that nobody read may be read another time."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class _BatchLines(Lines):
+    """Lines, unless the first one shows that it is another file."""
+
+    def __init__(self, take: Any, begins: re.Pattern[bytes]) -> None:
+        super().__init__(take)
+        self._begins = begins
+        self._is_batch: bool | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Take whole lines, keep what is left."""
+        if self._is_batch is None and len(start := self._tail + data) >= _ENOUGH:
+            self._is_batch = self._begins.match(start) is not None
+        if self._is_batch:
+            return super().feed(data)
+        if self._is_batch is None:
+            self._tail += data
+        return data
+
+    def rest(self) -> bytes:
+        """The last line may come without its end."""
+        return super().rest() if self._is_batch else b""
+
+
+_ENOUGH = 32

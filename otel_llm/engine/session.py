@@ -1,0 +1,114 @@
+"""Conversations over a socket: the messages that come in tell where a call begins and where it ends."""
+
+from __future__ import annotations
+
+import atexit
+import inspect
+import json
+import os
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from opentelemetry.trace import Tracer
+
+from otel_llm.engine.recording import Recording, begin
+from otel_llm.guard import guard
+from otel_llm.late import drain, later
+from otel_llm.spec import Request, Socket
+
+_sessions: WeakKeyDictionary[Any, _Session] = WeakKeyDictionary()
+
+
+class _Session:
+    """One connection, and the calls that are under way on it."""
+
+    def __init__(self, tracer: Tracer, socket: Socket, connection: Any) -> None:
+        self._tracer = tracer
+        self._conversation = socket.conversation
+        self._server = ("", None, None)
+        with guard:
+            self._server = socket.server(connection)
+        self._known: dict[str, Any] = {}
+        self._open: dict[str, Recording] = {}
+
+    def message(self, raw: bytes) -> None:
+        """Take one message."""
+        if self._conversation.wanted.search(raw) is None:
+            return
+        turn = self._conversation.turn(self._known, json.loads(raw))
+        if turn is None:
+            return
+        recording = self._open.pop(turn.id, None)
+        if recording is None:
+            provider, host, port = self._server
+            request = Request(turn.dialect, provider, turn.body, stream=True, server_address=host, server_port=port)
+            recording = begin(self._tracer, request)
+        if not turn.over:
+            self._open[turn.id] = recording
+            return
+        turn.dialect.response(recording.call, turn.body)
+        if recording.capture is not None:
+            recording.capture.answer(turn.body)
+        recording.finish("completed")
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        # Waiting for a message can be cancelled and taken up again; an error is the end of the connection.
+        while isinstance(error, Exception) and self._open:
+            self._open.popitem()[1].fail(error)
+
+    def abandon(self) -> None:
+        """Nobody will read on. A finalizer may say so, so the end comes from our own thread."""
+        while self._open:
+            later(partial(self._open.popitem()[1].finish, "abandoned"))
+
+    def forget(self) -> None:
+        """Somebody else ends what is under way."""
+        self._open.clear()
+
+    def __del__(self) -> None:
+        self.abandon()
+
+
+def listening(tracer: Tracer, socket: Socket, original: Any) -> Any:
+    """The wrapper of the method that gives the next message."""
+
+    def session(connection: Any) -> _Session:
+        found = _sessions.get(connection)
+        if found is None:
+            found = _sessions[connection] = _Session(tracer, socket, connection)
+        return found
+
+    def receive(wrapped: Any, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        with session(connection):
+            raw = wrapped(*args, **kwargs)
+        with guard:
+            session(connection).message(raw)
+        return raw
+
+    async def areceive(wrapped: Any, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        with session(connection):
+            raw = await wrapped(*args, **kwargs)
+        with guard:
+            session(connection).message(raw)
+        return raw
+
+    return areceive if inspect.iscoroutinefunction(original) else receive
+
+
+@atexit.register
+def _end_all() -> None:
+    for session in list(_sessions.values()):
+        session.abandon()
+    drain()
+
+
+def _after_fork_in_child() -> None:
+    for session in list(_sessions.values()):
+        session.forget()  # the parent's to end
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
