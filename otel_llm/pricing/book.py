@@ -17,7 +17,7 @@ from otel_llm.call import Call, Cost
 from otel_llm.pricing.card import RateCard
 from otel_llm.pricing.explain import PriceRow, closest, explain
 from otel_llm.pricing.lines import PriceLine
-from otel_llm.pricing.names import STANDARD, book_key, variant_context
+from otel_llm.pricing.names import STANDARD, book_key, names_model, variant_context
 from otel_llm.pricing.overrides import Facts, PriceFile, PriceFileError, parse_price_file, read_price_file
 from otel_llm.pricing.quote import Quote, Sources, add_costs
 from otel_llm.pricing.store import read_cards, write_cards
@@ -206,6 +206,8 @@ class PriceBook:
         models = [model for model in (response_model, request_model) if model]
         if provider == "aws.bedrock":
             models.reverse()  # regional or global: only the profile that was asked for tells
+            if request_model and not names_model(request_model):
+                models = [request_model]
         asked = [_key(provider, model, sources.user) for model in models]
         card = self._card(asked)
         tier, speed, geo = ((word or "").lower() for word in (service_tier, speed, geo))

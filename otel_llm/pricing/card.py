@@ -256,8 +256,11 @@ def _at_level(price: Price | None, start: int) -> int | None:
 
 
 def _unreported(call: Call, counts: Sequence[int | None]) -> list[str]:
-    no_input = all(count is None for count in counts[:_OUTPUT_AT])
-    no_output = call.operation in _GENERATES and all(count is None for count in counts[_OUTPUT_AT:])
+    generates = call.operation in _GENERATES
+    # Sound may be billed by its length, and a search by itself.
+    counted = not generates and call.usage is not None and bool(call.usage.requests)
+    no_input = not counted and all(count is None for count in counts[:_OUTPUT_AT])
+    no_output = generates and all(count is None for count in counts[_OUTPUT_AT:])
     if no_input and no_output:
         return ["no_usage"]
     return ["no_usage_for:input"] * no_input + ["no_usage_for:output"] * no_output

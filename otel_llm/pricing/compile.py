@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, time
 from decimal import Decimal
 
@@ -19,9 +20,9 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
-from otel_llm.pricing.card import Price, RateCard, Row, epoch_day, pico_usd
+from otel_llm.pricing.card import MILLION, Price, RateCard, Row, epoch_day, pico_usd
 
-# Names of prices there -> here. Units that no Usage counts (seconds, characters, pages, video) are left out.
+# Names of prices there -> here. Units that no Usage counts (pages, pixels, video) are left out.
 _NAMES = {
     "input_mtok": "input",
     "cache_read_mtok": "cache_read",
@@ -39,8 +40,13 @@ _NAMES = {
     "storage_searches_kcount": "file_search",
     "code_executions_kcount": "code_execution",
     "requests_kcount": "request",
+    "rerank_searches_kcount": "search_units",
+    "input_mchars": "characters",
+    "audio_hours": "audio_ms",
 }
-_PER: Mapping[str, int] = {unit["price_key"]: unit["per"] for unit in unit_data.values()}
+_PER: Mapping[str, int] = {unit["price_key"]: unit["per"] for unit in unit_data.values()} | {"audio_hours": 3_600_000}
+# Cached sound and pictures are in the cache reads. What they cost more than those is a fee on top.
+_SURCHARGES = {"cache_audio_read_mtok": "cached_audio", "cache_image_read_mtok": "cached_image"}
 
 
 def compile_card(key: str) -> RateCard | str:
@@ -53,13 +59,20 @@ def compile_card(key: str) -> RateCard | str:
     if model is None:
         return "unknown_model"
     conditional = [ConditionalPrice(prices=model.prices)] if isinstance(model.prices, ModelPrice) else model.prices
-    rows = [_row(row.prices, row.constraint) for row in conditional]
+    # Where a model puts out nothing but pictures, the list has them as its output.
+    pictures = model.id.startswith("gpt-image-") and not any(row.prices.output_image_mtok for row in conditional)
+    rows = [_row(row.prices, row.constraint, pictures=pictures) for row in conditional]
     if not any(price for row in rows for price in row.prices.values()):
         return "no_price"
     # A model found through a reseller (Azure has OpenAI's): the variants are its maker's, not the reseller's.
     own = any(model is listed for listed in provider.models)
-    variants = [_row(v.prices, v.constraint, v.when) for v in model.price_variants or ()] if own else []
-    return RateCard(f"{_owner(model).id}/{model.id}", rows, variants)
+    variants = (
+        [_row(v.prices, v.constraint, v.when, pictures=pictures) for v in model.price_variants or ()] if own else []
+    )
+    owner = _owner(model).id
+    if owner == "google":
+        rows, variants = _alike(rows, rows), _alike(variants, rows)
+    return RateCard(f"{owner}/{model.id}", rows, variants)
 
 
 def guess_provider(model: str) -> str | None:
@@ -88,16 +101,39 @@ def _owner(model: ModelInfo) -> Provider:
     return next(provider for provider in providers if any(model is listed for listed in provider.models))
 
 
+# Google's list has one price for all kinds, but where it says otherwise.
+_LIKE_TEXT = {"input_image": "input", "input_audio": "input", "output_audio": "output", "cached_audio": "no surcharge"}
+
+
+def _alike(rows: list[Row], standard: list[Row]) -> list[Row]:
+    """The rows, with the price of text for each kind that has none of its own in the standard ones."""
+    kinds = {kind: like for kind, like in _LIKE_TEXT.items() if not any(kind in row.prices for row in standard)}
+    text = [{"no surcharge": 0, **row.prices} for row in rows]
+    return [
+        replace(row, prices={kind: known[like] for kind, like in kinds.items() if like in known} | dict(row.prices))
+        for row, known in zip(rows, text, strict=True)
+    ]
+
+
 def _row(
     prices: ModelPrice,
     constraint: StartDateConstraint | TimeOfDateConstraint | None,
     when: Mapping[str, str] | None = None,
+    *,
+    pictures: bool = False,
 ) -> Row:
     found: dict[str, Price] = {
         _NAMES[name]: _price(price, _PER[name])
         for name, price in vars(prices).items()
         if price is not None and name in _NAMES
     }
+    read = found.get("cache_read")
+    for name, fee in _SURCHARGES.items():
+        price = getattr(prices, name, None)
+        if isinstance(price, Decimal) and isinstance(read, int) and pico_usd(price, MILLION) >= read:
+            found[fee] = pico_usd(price, MILLION) - read
+    if pictures and "output" in found:
+        found.setdefault("output_image", found["output"])
     match constraint:
         case None:
             return Row(found, when=when or {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 # gen_ai.provider.name -> provider id of genai-prices. A name that is not here is looked up as it is; the library's own
 # fuzzy matching is not used, because it takes any name that contains "openai" for OpenAI.
 _BOOK_PROVIDERS = {
@@ -21,6 +23,16 @@ _BOOK_PROVIDERS = {
 }
 # Nobody publishes a price per token for these: they run on the user's own machines, or under a private contract.
 _NO_PUBLIC_PRICE = {"huggingface", "ibm.watsonx.ai", "llamafile", "lm_studio", "lmstudio", "ollama", "vllm"}
+_NAMED_ARN = re.compile(r"arn:[^/]*:(?:inference-profile|foundation-model)/(.+)")
+_ROUTER_ARN = re.compile(r"arn:[^/]*:(?:default-)?prompt-router/.+")
+
+
+def names_model(model: str) -> bool:
+    """Whether a model of Bedrock goes by its name, or by that of the model it was routed to.
+
+    Other ARNs stand for what only the user knows: a profile of their own, capacity that is paid by the hour.
+    """
+    return not model.startswith("arn:") or any(arn.fullmatch(model) for arn in (_NAMED_ARN, _ROUTER_ARN))
 
 
 def book_key(provider: str, model: str) -> str | None:
@@ -33,6 +45,8 @@ def book_key(provider: str, model: str) -> str | None:
     if provider == "google":
         # models/gemini-3, publishers/google/models/gemini-3, projects/p/locations/l/publishers/google/models/gemini-3
         model = model.rpartition("models/")[2]
+    elif provider == "aws" and (named := _NAMED_ARN.fullmatch(model)):
+        model = named[1]
     return f"{provider}/{model}"
 
 

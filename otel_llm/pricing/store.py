@@ -14,7 +14,7 @@ from otel_llm.pricing.card import RateCard
 
 Cards = Mapping[str, RateCard | str]
 """By the key that the book was asked for; a text says why there is no card."""
-_FORMAT = 1
+_FORMAT = 2
 _NEWEST = 2048
 
 

@@ -68,7 +68,8 @@ def test_the_model_that_answered_counts_and_else_the_one_that_was_asked(book: Pr
         ("ollama", "gpt-4o", "unknown_provider"),
         ("openai", None, "no_model"),
         ("google", "gemma-3-27b-it", "no_price"),
-        ("openai", "whisper-1", "no_price"),
+        ("openai", "omni-moderation-latest", "no_price"),
+        ("openai", "whisper-1", "no_price_for:input,no_price_for:output"),
     ],
 )
 def test_what_has_no_price_costs_unknown_and_not_zero(book: PriceBook, provider: str, model: str, reason: str) -> None:

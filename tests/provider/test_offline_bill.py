@@ -18,7 +18,7 @@ from genai_prices import calc_price
 from examples.offline_provider import OfflineProvider, Usage, cost_nano
 from examples.offline_provider.bill import PRICES, SNAPSHOTS
 
-_BOOKS = {"bedrock": "aws", "vertex": "google"}
+_BOOKS = {"bedrock": "aws", "vertex": "google", "xai": "x-ai"}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_every_price_is_the_public_one(key: tuple[str, str, str]) -> None:
             cache_read_tokens=usage.cache_read,
             output_tokens=usage.output_tokens,
             **({name: count for name, count in writes.items() if count}),
-            **({"input_audio_tokens": usage.input_audio} if usage.input_audio else {}),
+            **({"input_audio_tokens": usage.input_audio, "cache_audio_read_tokens": 0} if usage.input_audio else {}),
             **({"output_audio_tokens": usage.output_audio} if usage.output_audio else {}),
             **({"web_searches": 3} if searches else {}),
         ),

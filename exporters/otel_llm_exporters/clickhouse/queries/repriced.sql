@@ -113,7 +113,7 @@ FROM
                     mapKeys(ToolRequests), mapValues(ToolRequests))), ','),
                 multiIf(
                     no_input AND no_output AND generates, 'no_usage',
-                    no_input, 'no_usage_for:input',
+                    no_input AND (generates OR empty(ToolRequests)), 'no_usage_for:input',
                     no_output AND generates, 'no_usage_for:output',
                     '')
             ]), ',')) AS lacking,
