@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_INPUT = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "cache_write_other", "input_audio")
-_OUTPUT = ("output", "reasoning", "output_audio")
+_INPUT = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "cache_write_other", "input_audio", "input_image")
+_OUTPUT = ("output", "reasoning", "output_audio", "output_image")
 
 
 @dataclass(slots=True)
@@ -33,6 +33,8 @@ class Usage:
     reasoning: int = 0
     input_audio: int = 0
     output_audio: int = 0
+    input_image: int = 0
+    output_image: int = 0
     requests: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
@@ -73,7 +75,8 @@ class BillEntry:
     """`openai.chat`, `azure.chat`, `groq.chat`, `anthropic.messages`, `bedrock.messages` ..."""
     path: str
     request_model: str
-    response_model: str
+    response_model: str | None
+    """None where the response does not name it."""
     stream: bool
     service_tier: str | None
     usage: Usage
@@ -122,6 +125,7 @@ _LIST = """
 provider  model                              variant    input   read     write5m write1h output  a-in  a-out  search
 openai    gpt-4o-mini                        list       0.15    0.075    -       -       0.6     -     -      10
 openai    gpt-4o-mini                        priority   0.25    0.125    -       -       1       -     -      10
+openai    gpt-4o-mini                        batch      0.075    0.075    -       -       0.3     -     -      10
 openai    gpt-4o                             list       2.5     1.25     -       -       10      -     -      10
 openai    gpt-4o                             priority   4.25    2.125    -       -       17      -     -      10
 openai    gpt-5.2                            list       1.75    0.175    -       -       14      -     -      10
@@ -152,14 +156,56 @@ bedrock   global.anthropic.claude-haiku-4-5  list       1       0.1      1.25   
 bedrock   anthropic.claude-sonnet-4-5        list       3.3     0.33     4.125   6.6     16.5    -     -      -
 bedrock   anthropic.claude-opus-4-5          list       5.5     0.55     6.875   11      27.5    -     -      -
 bedrock   anthropic.claude-haiku-4-5         list       1.1     0.11     1.375   2.2     5.5     -     -      -
+bedrock   amazon.nova-lite                   list       0.06    0.015   0.06    0.06    0.24    -     -      -
+bedrock   meta.llama3-3-70b-instruct         list       0.72    =        -       -       0.72    -     -      -
+bedrock   mistral.mistral-large-2402         list       4       =        -       -       12      -     -      -
+bedrock   amazon.titan-text-express-v1       list       0.2     =        -       -       0.6     -     -      -
+bedrock   amazon.titan-embed-text-v1         list       0.1     =        -       -       -       -     -      -
+bedrock   openai.gpt-oss-120b-1:0            list       0.15    =        -       -       0.6     -     -      -
 groq      llama-3.3-70b-versatile            list       0.59    =        -       -       0.79    -     -      -
 groq      openai/gpt-oss-120b                list       0.15    0.075    -       -       0.6     -     -      -
 together  meta-llama/Llama-3.3-70B-Instruct-Turbo list   0.88    =        -       -       0.88    -     -      -
 fireworks accounts/fireworks/models/gpt-oss-120b list     0.15    0.015    -       -       0.6     -     -      -
+xai       grok-4-fast-reasoning              list       0.2     0.05    -       -       0.5     -     -      -
 cerebras  gpt-oss-120b                       list       0.35    =        -       -       0.75    -     -      -
+google    gemini-2.5-flash                   list       0.3      0.03     -       -       2.5     1     -      35
+google    gemini-2.5-pro                     list       1.25     0.125    -       -       10      -     -      35
+google    gemini-2.5-pro                     list+long  2.5      0.25     -       -       15      -     -      35
+google    gemini-3-flash-preview             list       0.5      0.05     -       -       3       1     -      14
+google    gemini-embedding-001               list       0.15     =        -       -       -       -     -      -
+openai    gpt-image-1                        list       5        1.25    -       -       -       -     -      -
+openai    gpt-image-1.5                      list       5        1.25    -       -       10      -     -      -
+openai    gpt-4o-transcribe                  list       2.5      =       -       -       10      6     -      -
+openai    gpt-4o-mini-tts                    list       0.6      =       -       -       12      -     -      -
 mistral   mistral-small-latest               list       0.15    0.015    -       -       0.6     -     -      -
 mistral   mistral-embed                      list       0.1     =        -       -       -       -     -      -
+cohere    command-a-03-2025                  list       2.5     =        -       -       10      -     -      -
+cohere    command-r-08-2024                  list       0.15    =        -       -       0.6     -     -      -
+cohere    embed-v4.0                         list       0.12    =        -       -       -       -     -      -
+voyageai  voyage-3.5                         list       0.06    =        -       -       -       -     -      -
+voyageai  voyage-context-3                   list       0.18    =        -       -       -       -     -      -
 """
+# USD per unit of what is billed by other units than tokens, as genai-prices or the provider's own page has them.
+_PER_UNIT: dict[tuple[str, str, str], Decimal] = {
+    (provider, model, unit): Decimal(price)
+    for provider, model, unit, price in map(
+        str.split,
+        """
+openai whisper-1         audio_ms   0.0000001
+openai gpt-transcribe    audio_ms   0.000000075
+openai tts-1             characters 0.000015
+xai    grok-4-fast-reasoning web_search 0.005
+openai gpt-image-1       input_image  0.00001
+openai gpt-image-1       output_image 0.00004
+openai gpt-image-1.5     input_image  0.000008
+openai gpt-image-1.5     output_image 0.000032
+cohere rerank-v3.5       search_units 0.002
+voyageai voyage-multimodal-3 input        0.00000012
+voyageai voyage-multimodal-3 image_pixels 0.0000000006
+voyageai rerank-2.5          input        0.00000005
+""".strip().splitlines(),
+    )
+}
 _DATED = """
 gpt-4o-mini-2024-07-18 gpt-4o-2024-08-06 gpt-5.2-2025-12-11 o3-2025-04-16 gpt-4o-audio-preview-2025-06-03
 gpt-audio-2025-08-28 claude-sonnet-4-5-20250929 claude-opus-4-5-20251101 claude-haiku-4-5-20251001
@@ -191,7 +237,10 @@ def rates_of(provider: str, model: str, tier: str | None = None, *, long: bool =
     name = re.sub(r"(-\d{4}-\d\d-\d\d|[-@]\d{8})?(-v\d+:\d+)?$", "", re.sub(r"^arn:.*/", "", model))
     if provider == "bedrock":
         name = re.sub(r"^(us|eu|apac|jp|au)\.", "", name)
-    book, variant = "openai" if provider == "azure" else provider, "list" if tier in _STANDARD else str(tier)
+    book, variant = (
+        "openai" if provider in ("azure", "azure_inference") else provider,
+        "list" if tier in _STANDARD else str(tier),
+    )
     listed = PRICES.get((book, name, variant), {})
     return PRICES.get((book, name, f"{variant}+long"), listed) if long else listed
 
@@ -207,13 +256,15 @@ def cost_nano(provider: str, parts: Iterable[tuple[str, Usage]], *terms: str | N
         rates = rates_of(provider, model, "+".join(special) or None, long=usage.input_tokens > 200_000)
         for bucket in (*_INPUT, *_OUTPUT):
             if count := getattr(usage, bucket):
-                if bucket not in rates:
+                unit = _PER_UNIT.get((provider, model, bucket))
+                if unit is None and bucket not in rates:
                     return None
-                micro += rates[bucket] * count
+                micro += (rates[bucket] if unit is None else unit * 1_000_000) * count
         for tool, count in usage.requests.items():
-            if tool not in rates:
+            unit = _PER_UNIT.get((provider, model, tool))
+            if unit is None and tool not in rates:
                 return None
-            micro += rates[tool] * 1000 * count
+            micro += (rates[tool] / 1000 if unit is None else unit) * 1_000_000 * count
     return int((micro * 1000).quantize(Decimal(1), ROUND_HALF_UP))
 
 

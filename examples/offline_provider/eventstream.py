@@ -36,6 +36,12 @@ def aws_chunk(_name: str | None, payload: str) -> bytes:
     return _message(headers, json.dumps(wrapped).encode())
 
 
+def aws_event(name: str | None, payload: str) -> bytes:
+    """One event of Bedrock's own, with its name."""
+    headers = {":event-type": str(name), ":content-type": "application/json", ":message-type": "event"}
+    return _message(headers, payload.encode())
+
+
 def aws_exception(_name: str | None, _payload: str) -> bytes:
     """A failure in mid-stream, as Bedrock reports it."""
     kind = "modelStreamErrorException"
@@ -61,3 +67,4 @@ def _message(headers: dict[str, str], payload: bytes) -> bytes:
 SSE = Framing("text/event-stream; charset=utf-8", sse)
 JSON_LINES = Framing("application/x-ndjson", json_line)
 AWS_CHUNKS = Framing("application/vnd.amazon.eventstream", aws_chunk, aws_exception)
+AWS_EVENTS = AWS_CHUNKS._replace(frame=aws_event)

@@ -39,6 +39,10 @@ class Prompt:
     tier: str | None = None
     generates: bool = True
     """False for embeddings."""
+    units: dict[str, int] = field(default_factory=dict[str, int])
+    """What is billed by other units than tokens."""
+    tokens: bool = True
+    """Whether tokens are billed."""
 
     def script(self) -> tuple[str, int]:
         """The last directive in the messages, and how many answers follow it; without one, how many there are."""
@@ -154,10 +158,12 @@ def _text(prompt: Prompt, script: Script, n: int) -> str:
 
 def _usage(prompt: Prompt, script: Script, generated: int) -> Usage:
     """The totals, dealt out to the buckets that the script names."""
+    if not prompt.tokens:
+        return Usage(requests=dict(prompt.units))
     left = script.input_tokens
     if left is None:
         left = 3 + sum(4 + count_tokens(turn.text) for turn in prompt.turns) + 20 * len(prompt.tools)
-    usage = Usage(requests={"web_search": script.web_search} if script.web_search else {})
+    usage = Usage(requests=prompt.units | ({"web_search": script.web_search} if script.web_search else {}))
     audio_in, audio_out = script.audio
     usage.input_audio = int(audio_in * left) if audio_in < 1 else min(int(audio_in), left)
     left -= usage.input_audio

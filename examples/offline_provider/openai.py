@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from examples.offline_provider.model import Json
 
-OTHERS = ("together", "fireworks", "cerebras", "mistral")
+OTHERS = ("together", "fireworks", "cerebras", "mistral", "azure_inference", "xai")
 """Who speaks the same, and tells the usage of every stream unasked. Their base URL ends with `/<name>`."""
 
 _SAFE = {kind: {"filtered": False, "severity": "safe"} for kind in ("hate", "self_harm", "sexual", "violence")}
@@ -55,6 +55,8 @@ def _usage(x: Exchange) -> Json:
         usage |= {"queue_time": 0.01, "prompt_time": 0.001, "completion_time": 0.01, "total_time": 0.011}
         usage |= {"prompt_tokens_details": {"cached_tokens": u.cache_read}} if u.cache_read else {}
         return usage | ({"completion_tokens_details": {"reasoning_tokens": u.reasoning}} if u.reasoning else {})
+    if x.provider == "xai" and u.requests:
+        usage["server_side_tool_usage_details"] = {f"{tool}_calls": count for tool, count in u.requests.items()}
     read = {"cached_tokens": u.cache_read, "audio_tokens": u.input_audio}
     made = {"reasoning_tokens": u.reasoning, "audio_tokens": u.output_audio}
     return usage | {
@@ -153,12 +155,12 @@ def _deltas(x: Exchange, choice: int) -> list[Json]:
 
 
 def _read_completion(body: Json, _seen: Conversations) -> Prompt:
-    turns = [Turn("user", text) for text in _strings(body["prompt"])]
+    turns = [Turn("user", text) for text in strings(body["prompt"])]
     streams, limit = body.get("stream") is True, body.get("max_tokens")
     return Prompt(model=body.get("model", ""), turns=turns, stream=streams, n=body.get("n") or 1, max_tokens=limit)
 
 
-def _strings(value: Any) -> list[str]:
+def strings(value: Any) -> list[str]:
     """Texts of a prompt or input; token numbers become words, one each."""
     items = cast("list[Any]", value) if isinstance(value, list) else [value]
     if items and isinstance(items[0], int):
@@ -187,13 +189,13 @@ def _completion_events(x: Exchange) -> Iterator[Event]:
 
 
 def _read_embeddings(body: Json, _seen: Conversations) -> Prompt:
-    turns = [Turn("user", text) for text in _strings(body["input"])]
+    turns = [Turn("user", text) for text in strings(body["input"])]
     return Prompt(model=body.get("model", ""), turns=turns, generates=False)
 
 
 def _plain_embeddings(x: Exchange) -> Json:
     dimensions, coded = x.body.get("dimensions") or 1536, x.body.get("encoding_format") == "base64"
-    vectors = [_vector(turn.text, dimensions, coded) for turn in x.prompt.turns]
+    vectors = [vector(turn.text, dimensions, coded) for turn in x.prompt.turns]
     data = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)]
     tokens = x.answer.usage.input_tokens
     usage = {"usage": {"prompt_tokens": tokens, "total_tokens": tokens}} if x.script.usage else {}
@@ -202,7 +204,8 @@ def _plain_embeddings(x: Exchange) -> Json:
 
 
 @lru_cache(maxsize=256)
-def _vector(text: str, dimensions: int, coded: bool) -> str | list[float]:
+def vector(text: str, dimensions: int, coded: bool) -> str | list[float]:
+    """An embedding of the text, always the same; `coded` in base64."""
     dice = random.Random(text)
     vector = array("f", (dice.uniform(-0.05, 0.05) for _ in range(dimensions)))
     return base64.b64encode(vector.tobytes()).decode() if coded else vector.tolist()

@@ -59,7 +59,7 @@ def _items(x: Exchange) -> list[Json]:
     return items
 
 
-def _plain(x: Exchange, status: str | None = None) -> Json:
+def plain(x: Exchange, status: str | None = None) -> Json:
     """The response, or with another status how it looks before its end."""
     status, early = status or ("incomplete" if x.answer.cut_short else "completed"), status is not None
     body: Json = {"id": x.id, "object": "response", "created_at": x.created, "status": status, "error": None}
@@ -74,8 +74,10 @@ def _plain(x: Exchange, status: str | None = None) -> Json:
         "tools": [],
     }
     defaults |= {"tool_choice": "auto", "metadata": {}, "instructions": None, "max_output_tokens": None}
-    defaults |= {"previous_response_id": None, "reasoning": None}
+    defaults |= {"previous_response_id": None, "reasoning": None, "background": False}
     body |= {name: default if x.body.get(name) is None else x.body[name] for name, default in defaults.items()}
+    if status == "completed":
+        body["completed_at"] = x.created
     if x.script.usage:
         u = x.answer.usage
         usage: Json = {"input_tokens": u.input_tokens, "output_tokens": u.output_tokens}
@@ -86,7 +88,7 @@ def _plain(x: Exchange, status: str | None = None) -> Json:
 
 
 def _events(x: Exchange) -> Iterator[Event]:
-    body, started = _plain(x), _plain(x, "in_progress")
+    body, started = plain(x), plain(x, "in_progress")
     number, share = -1, 0.0
 
     def event(name: str, payload: Json, *, final: bool = False) -> Event:
@@ -125,8 +127,8 @@ def _events(x: Exchange) -> Iterator[Event]:
 
 def _failure(x: Exchange) -> list[tuple[str | None, Json]]:
     said: Json = {"code": "server_error", "message": "scripted failure in mid-stream"}
-    failed = {"type": "response.failed", "sequence_number": 999, "response": _plain(x, "failed") | {"error": said}}
+    failed = {"type": "response.failed", "sequence_number": 999, "response": plain(x, "failed") | {"error": said}}
     return [("error", {"type": "error", "sequence_number": 998, "param": None} | said), ("response.failed", failed)]
 
 
-RESPONSES = Wire("responses", "resp_", _read, _plain, error, _events, _failure)
+RESPONSES = Wire("responses", "resp_", _read, plain, error, _events, _failure)

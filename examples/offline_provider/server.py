@@ -10,13 +10,28 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
+from dataclasses import replace
+from email import message_from_bytes
 from functools import lru_cache
 from hashlib import blake2b
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Self
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any, Self, cast
+from urllib.parse import parse_qs, unquote
 
-from examples.offline_provider import anthropic, eventstream, odd, openai, responses
+from examples.offline_provider import (
+    anthropic,
+    bedrock,
+    cohere,
+    gemini,
+    media,
+    odd,
+    ollama,
+    openai,
+    responses,
+    voyage,
+    watsonx,
+)
+from examples.offline_provider.batches import Batches
 from examples.offline_provider.bill import Bill, BillEntry, RequestEntry, as_json, cost_nano
 from examples.offline_provider.model import Turn, answer
 from examples.offline_provider.script import HEADER, parse
@@ -24,9 +39,11 @@ from examples.offline_provider.wire import Conversations, Exchange, Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from email.message import Message
     from pathlib import Path
 
-    from examples.offline_provider.model import Json
+    from examples.offline_provider.model import Json, Prompt
+    from examples.offline_provider.script import Script
 
 _OPERATIONS = {
     "chat/completions": openai.CHAT,
@@ -37,12 +54,19 @@ _OPERATIONS = {
     "messages/count_tokens": anthropic.COUNT_TOKENS,
 }
 _PATH = re.compile(
-    rf"(/openai/v1|/openai/deployments/(?P<deployment>[^/]+)|/openai|/(?P<other>{'|'.join(openai.OTHERS)})(?:/v1)?)?"
+    rf"(/openai/v1|/openai/deployments/(?P<deployment>[^/]+)|/openai|/(?P<other>huggingface|{'|'.join(openai.OTHERS)})(?:/v1)?)?"
     rf"/(?P<operation>{'|'.join(_OPERATIONS)})$"
 )
 # Formats that say in the path what it is all about: `route(path)` of their modules.
-_FORMATS: tuple[Callable[[str], Route | None], ...] = ()
-_BEDROCK = re.compile(r"/model/([^/]+)/invoke(-with-response-stream)?$")
+_FORMATS: tuple[Callable[[str], Route | None], ...] = (
+    bedrock.route,
+    gemini.route,
+    cohere.route,
+    media.route,
+    ollama.route,
+    voyage.route,
+    watsonx.route,
+)
 _VERTEX = re.compile(r"/publishers/anthropic/models/([^/:]+):(streamR|r)awPredict$")
 _MODELS = ("gpt-5.2", "gpt-4o-mini", "gpt-4o-audio-preview", "gpt-4o", "gpt-audio", "o3", "text-embedding-3-small")
 _TIERS = {"openai": "default", "azure": "default", "groq": "on_demand", "anthropic": "standard"}
@@ -57,9 +81,6 @@ def route(path: str) -> Route | None:
     for formats in _FORMATS:
         if (to := formats(path)) is not None:
             return to
-    if m := _BEDROCK.search(path):
-        said: Json = {"model": unquote(m[1]), "stream": m[2] is not None}
-        return Route("bedrock", anthropic.MESSAGES, said, eventstream.AWS_CHUNKS)
     if m := _VERTEX.search(path):
         counts = m[1] == "count-tokens"
         return Route(
@@ -75,6 +96,29 @@ def route(path: str) -> Route | None:
         provider = m["other"] or ("groq" if m[1] == "/openai/v1" else "azure" if m[1] else "openai")
         return Route(provider, wire, {"model": model} if model else {})
     return None
+
+
+def _form(raw: bytes, headers: dict[str, str]) -> Json:
+    """The fields of a multipart form; of each of its files, how many bytes it has."""
+    fields: Json = {}
+    form = message_from_bytes(b"content-type: " + headers["content-type"].encode() + b"\r\n\r\n" + raw)
+    for part in cast("list[Message]", form.get_payload()):
+        content: Any = part.get_payload(decode=True)
+        name = str(part.get_param("name", header="content-disposition"))
+        if part.get_filename() is None:
+            fields[name] = content.decode()
+        else:
+            fields.setdefault("files", {})[name] = len(content)
+    return fields
+
+
+def _headers(x: Exchange) -> dict[str, str]:
+    own = bedrock.headers(x) if x.provider == "bedrock" else {}
+    return {"x-request-id": f"req_{x.id}", "request-id": f"req_{x.id}"} | own
+
+
+def _written(headers: dict[str, str]) -> str:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
 
 class Client:
@@ -101,9 +145,11 @@ class Client:
         await self._writer.drain()
         await asyncio.sleep(0)
 
-    def answer(self, status: int, body: bytes, extra: str = "", *, cut: int = 0) -> None:
+    def answer(
+        self, status: int, body: bytes, extra: str = "", *, cut: int = 0, media_type: str = "application/json"
+    ) -> None:
         """Send a whole response, without its last `cut` bytes."""
-        head = f"HTTP/1.1 {status} {_PHRASES.get(status, 'Error')}\r\ncontent-type: application/json\r\n{extra}"
+        head = f"HTTP/1.1 {status} {_PHRASES.get(status, 'Error')}\r\ncontent-type: {media_type}\r\n{extra}"
         self.send(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body[: len(body) - cut])
 
     def chunk(self, data: bytes) -> None:
@@ -122,6 +168,8 @@ class OfflineProvider:
         self._log: deque[RequestEntry] = deque(maxlen=20_000)
         self._attempts: dict[str, int] = {}
         self._conversations: Conversations = {}
+        self._batches = Batches(self._run_in_batch)
+        self._background: dict[str, Exchange] = {}
         self._nonce = os.urandom(4).hex()
         self._seq = self._in_flight = self._forgotten = 0
         self._loop = asyncio.new_event_loop()
@@ -146,7 +194,7 @@ class OfflineProvider:
     def clear(self) -> None:
         """Forget bill, requests, attempts and conversations; what is still in flight is not billed any more."""
         self._forgotten = self._seq
-        for kept in (self._bill, self._log, self._attempts, self._conversations):
+        for kept in (self._bill, self._log, self._attempts, self._conversations, self._batches, self._background):
             kept.clear()
 
     def settle(self, timeout: float = 5.0) -> None:
@@ -214,6 +262,11 @@ class OfflineProvider:
         if method == "GET" and path.endswith("/models"):
             listed = [{"id": name, "object": "model", "created": 0, "owned_by": "offline"} for name in _MODELS]
             return self._refuse(client, entry, 200, {"object": "list", "data": listed})
+        if reply := self._batches.reply(method, path, raw, self.url, f"{self._nonce}{entry.seq:06d}"):
+            entry.status = 200
+            return client.answer(200, reply.body, media_type=reply.media_type)
+        if x := self._background.get(path.removesuffix("/cancel")):
+            return await self._ask_again(client, x, target)
         to = route(path)
         if to is None or method != "POST":
             return self._refuse(
@@ -221,7 +274,7 @@ class OfflineProvider:
             )
         entry.api = f"{to.provider}.{to.wire.name}"
         try:
-            entry.body = json.loads(raw)
+            entry.body = _form(raw, headers) if b"form-data" in raw[:200] else json.loads(raw)
             body = entry.body | to.said
             prompt = to.wire.read(body, self._conversations)
             said, turn = prompt.script()
@@ -236,43 +289,78 @@ class OfflineProvider:
         if script.refuse_stream_options and "stream_options" in body:
             refusal = to.wire.error(400, "Unrecognized request argument supplied: stream_options")
             return self._refuse(client, entry, 400, refusal)
+        x = self._exchange(to, entry, body, prompt, script)
+        if to.wire is responses.RESPONSES and body.get("store") is not False:
+            spoken = x.answer.texts[0] or " ".join(arguments for _, arguments in x.answer.calls)
+            self._conversations[x.id] = [*prompt.turns, Turn("assistant", spoken)]
+            if body.get("background"):
+                self._background[f"/v1/responses/{x.id}"] = x
+                self._charge(x, None, complete=True, sent=True)
+                x.charged, entry.status = True, 200
+                if not prompt.stream:
+                    return client.answer(200, json.dumps(responses.plain(x, "queued")).encode())
+        return await (self._stream if prompt.stream else self._plain)(client, x)
+
+    def _exchange(self, to: Route, entry: RequestEntry, body: Json, prompt: Prompt, script: Script) -> Exchange:
         usual = _TIERS.get(to.provider) if to.wire.name in ("chat", "responses", "messages") else None
         asked = prompt.tier if usual and prompt.tier != "auto" else None
         entry.response_id = id_ = f"{to.wire.id_prefix}{self._nonce}{entry.seq:06d}"
         tier, said_all = script.tier or asked or usual, answer(prompt, script)
+        said_all.usage = to.wire.bills(body, said_all.usage)
         framing = to.framing or to.wire.framing
-        x = Exchange(id_, to.provider, to.wire, entry, body, prompt, script, said_all, tier, int(time.time()), framing)
-        if to.wire is responses.RESPONSES and body.get("store") is not False:
-            spoken = said_all.texts[0] or " ".join(arguments for _, arguments in said_all.calls)
-            self._conversations[id_] = [*prompt.turns, Turn("assistant", spoken)]
-        return await (self._stream if prompt.stream else self._plain)(client, x)
+        return Exchange(
+            id_, to.provider, to.wire, entry, body, prompt, script, said_all, tier, int(time.time()), framing
+        )
+
+    def _run_in_batch(self, path: str, body: Json) -> Json | int:
+        """Answer one request of a batch: with a body, or the status of a failure."""
+        to = route(path)
+        if to is None:
+            return 404
+        self._seq += 1
+        entry = RequestEntry(self._seq, "POST", path, {}, body, f"{to.provider}.{to.wire.name}")
+        prompt = to.wire.read(body, self._conversations)
+        said, turn = prompt.script()
+        script = parse(said).at(turn, prompt.tools)
+        if script.status:
+            return script.status
+        x = self._exchange(to, entry, body, prompt, replace(script, tier="batch"))
+        self._charge(x, None, complete=True, sent=True)
+        return x.wire.plain(x)
+
+    async def _ask_again(self, client: Client, x: Exchange, target: str) -> None:
+        """Tell what became of a response in the background. The first time, it is still being made."""
+        asked = parse_qs(target.partition("?")[2])
+        if "stream" in asked:
+            return await self._stream(client, x, int(asked.get("starting_after", ["-1"])[0]))
+        status = None if x.polled else "in_progress"
+        x.polled += 1
+        if target.endswith("/cancel"):
+            status, x.polled = "cancelled", 0
+        return client.answer(200, json.dumps(responses.plain(x, status)).encode())
 
     async def _plain(self, client: Client, x: Exchange) -> None:
         body = x.wire.plain(x) | ({"surprise": odd.UNKNOWN_EVENT} if x.script.odd == "unknown event" else {})
-        data = odd.written(body, x.script.odd).encode()
+        media_type, data = x.wire.other(x) or ("application/json", odd.written(body, x.script.odd).encode())
         delivered = not x.script.cut and not client.gone
         self._charge(x, None, complete=delivered, sent=delivered and x.script.usage)
-        extra = f"x-request-id: req_{x.id}\r\nrequest-id: req_{x.id}\r\n"
-        if x.provider == "bedrock" and x.script.usage:
-            extra += f"x-amzn-bedrock-input-token-count: {x.answer.usage.input}\r\n"
-            extra += f"x-amzn-bedrock-output-token-count: {x.answer.usage.output_tokens}\r\n"
+        extra = _written(_headers(x))
         if x.script.cut != "headers":
             x.entry.status = 200
-            client.answer(
-                200, data, extra, cut={"body": len(data), "mid-stream": len(data) // 2}.get(x.script.cut or "", 0)
-            )
+            cut = {"body": len(data), "mid-stream": len(data) // 2}.get(x.script.cut or "", 0)
+            client.answer(200, data, extra, cut=cut, media_type=media_type)
         if x.script.cut:
             client.drop()
 
-    async def _stream(self, client: Client, x: Exchange) -> None:
+    async def _stream(self, client: Client, x: Exchange, after: int = -1) -> None:
         script, frame = x.script, x.framing.frame
-        events = list(x.wire.events(x))
+        events = list(x.wire.events(x))[after + 1 :]
         stops = bool(script.cut or script.error_event)
         stop = 0 if script.cut in ("headers", "body") else len(events) // 2 if script.after is None else script.after
         head = f"HTTP/1.1 200 OK\r\ncontent-type: {x.framing.content_type}\r\ntransfer-encoding: chunked\r\n"
         if script.cut != "headers":
             x.entry.status = 200
-            client.send(f"{head}x-request-id: req_{x.id}\r\nrequest-id: req_{x.id}\r\n\r\n".encode())
+            client.send(f"{head}{_written(_headers(x))}\r\n".encode())
         generated, billed = 0, False
         for number, event in enumerate(events):
             await asyncio.sleep(script.slow_chunks if number else 0)
@@ -299,7 +387,7 @@ class OfflineProvider:
 
     def _charge(self, x: Exchange, until: int | None, *, complete: bool, sent: bool) -> None:
         """Put the exchange on the bill, with the output tokens `until` there or, with None, all of them."""
-        if x.entry.seq <= self._forgotten or not x.wire.billed:
+        if x.entry.seq <= self._forgotten or x.charged or not x.wire.billed:
             return
         main = x.answer.usage if until is None else x.answer.usage.until(until)
         # a refusal before the first token is not charged
@@ -310,7 +398,7 @@ class OfflineProvider:
             api=x.entry.api,
             path=x.entry.path,
             request_model=x.entry.body.get("model") or x.prompt.model,
-            response_model=x.answer.model,
+            response_model=x.answer.model if x.wire.names_model else None,
             stream=x.prompt.stream,
             service_tier=x.tier,
             usage=sum((usage for _, usage in side), main),
@@ -337,7 +425,9 @@ class OfflineProvider:
 
     def _refuse(self, client: Client, entry: RequestEntry, status: int, body: Json) -> None:
         entry.status = status
-        client.answer(status, json.dumps(body).encode(), "retry-after-ms: 1\r\n" if status >= 408 else "")
+        told = {"retry-after-ms": "1"} if status >= 408 else {}
+        told |= bedrock.refusal(status) if (entry.api or "").startswith("bedrock.") else {}
+        client.answer(status, json.dumps(body).encode(), _written(told))
 
     def _inspect(self, client: Client, what: str) -> None:
         if what == "clear":

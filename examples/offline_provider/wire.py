@@ -10,7 +10,7 @@ from examples.offline_provider.eventstream import SSE, Framing
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from examples.offline_provider.bill import RequestEntry
+    from examples.offline_provider.bill import RequestEntry, Usage
     from examples.offline_provider.model import Answer, Json, Prompt, Turn
     from examples.offline_provider.script import Script
 
@@ -33,6 +33,10 @@ class Exchange:
     tier: str | None
     created: int
     framing: Framing = SSE
+    charged: bool = False
+    """It is on the bill already."""
+    polled: int = 0
+    """How often it was asked for, of one in the background."""
 
 
 class Event(NamedTuple):
@@ -63,7 +67,13 @@ class Wire:
     done: bytes = b""
     """What ends a stream."""
     billed: bool = True
+    names_model: bool = True
+    """Whether responses, or what the SDK leaves of them, say which model answered."""
     framing: Framing = SSE
+    bills: Callable[[Json, Usage], Usage] = lambda _body, usage: usage
+    """What is charged for a request, when the little model has used that many tokens for it."""
+    other: Callable[[Exchange], tuple[str, bytes] | None] = lambda _: None
+    """An answer that is no JSON: its media type, and it."""
 
 
 class Route(NamedTuple):

@@ -1,0 +1,87 @@
+"""Batches of OpenAI and Anthropic: made as soon as they are handed in, told when they are asked for."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from examples.offline_provider.model import Json
+
+_CONTENT = re.compile(rb'name="file"[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n(.*?)\r\n--', re.DOTALL)
+_NOW = datetime(2026, 11, 22, tzinfo=UTC).isoformat()
+
+
+class Reply(NamedTuple):
+    """What a request about a batch or a file is answered with."""
+
+    body: bytes
+    media_type: str = "application/json"
+
+
+class Batches:
+    """What was handed in, by the path that asks for it."""
+
+    def __init__(self, run: Callable[[str, Json], Json | int]) -> None:
+        """`run(path, body)` makes one request of a batch: the response's body, or the status of its failure."""
+        self._run = run
+        self._kept: dict[str, Reply] = {}
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._kept.clear()
+
+    def reply(self, method: str, path: str, raw: bytes, url: str, id_: str) -> Reply | None:
+        """The answer to a request about a batch; None when it is about something else. What it makes gets the id."""
+        if method == "GET":
+            return self._kept.get(path)
+        if path == "/v1/files" and (found := _CONTENT.search(raw)):
+            file: Json = {"id": f"file-{id_}", "object": "file", "bytes": len(found[1]), "created_at": 0}
+            file |= {"filename": "batch.jsonl", "purpose": "batch", "status": "processed"}
+            self._kept[f"/v1/files/file-{id_}/content"] = Reply(found[1], "application/octet-stream")
+            return self._keep(f"/v1/files/file-{id_}", file)
+        if path == "/v1/batches":
+            return self._openai(json.loads(raw), id_)
+        if path == "/v1/messages/batches":
+            return self._anthropic(json.loads(raw), url, id_)
+        return None
+
+    def _keep(self, path: str, body: Json) -> Reply:
+        self._kept[path] = reply = Reply(json.dumps(body).encode())
+        return reply
+
+    def _openai(self, asked: Json, id_: str) -> Reply:
+        results: list[Json] = []
+        for number, text in enumerate(self._kept[f"/v1/files/{asked['input_file_id']}/content"].body.splitlines()):
+            line: Json = json.loads(text)
+            made = self._run(line["url"], line["body"])
+            response: Json = {"status_code": made, "body": {}} if isinstance(made, int) else {"status_code": 200}
+            response |= {"request_id": f"req_{id_}-{number}"} | ({} if isinstance(made, int) else {"body": made})
+            results.append({"id": f"batch_req_{id_}-{number}", "custom_id": line["custom_id"], "response": response})
+        written = "".join(json.dumps(result | {"error": None}) + "\n" for result in results).encode()
+        self._kept[f"/v1/files/file-{id_}-out/content"] = Reply(written, "application/octet-stream")
+        batch: Json = {"id": f"batch_{id_}", "object": "batch", "created_at": 0, "status": "completed"}
+        batch |= {"output_file_id": f"file-{id_}-out", "completion_window": "24h"}
+        return self._keep(f"/v1/batches/batch_{id_}", batch | asked)
+
+    def _anthropic(self, asked: Json, url: str, id_: str) -> Reply:
+        results: list[Json] = []
+        for request in asked["requests"]:
+            made = self._run("/v1/messages", request["params"])
+            failed: Json = {
+                "type": "errored",
+                "error": {"type": "error", "error": {"type": "api_error", "message": ""}},
+            }
+            result: Json = failed if isinstance(made, int) else {"type": "succeeded", "message": made}
+            results.append({"custom_id": request["custom_id"], "result": result})
+        path = f"/v1/messages/batches/msgbatch_{id_}"
+        written = "".join(json.dumps(result) + "\n" for result in results).encode()
+        self._kept[f"{path}/results"] = Reply(written, "application/x-jsonl")
+        counts = {"processing": 0, "succeeded": len(results), "errored": 0, "canceled": 0, "expired": 0}
+        batch: Json = {"id": f"msgbatch_{id_}", "type": "message_batch", "processing_status": "ended"}
+        batch |= {"request_counts": counts, "results_url": f"{url}{path}/results"}
+        return self._keep(path, batch | {"created_at": _NOW, "expires_at": _NOW, "ended_at": _NOW})
