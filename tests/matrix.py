@@ -1,6 +1,7 @@
 """`make matrix`: the conformance tests with the oldest supported version of every SDK, in environments of their own.
 
-The versions come from the integrations' own tables. The newest versions are those of the development environment.
+The versions come from the integrations' own tables. The newest versions are those of the development environment,
+but for those that do not fit into it.
 """
 
 from __future__ import annotations
@@ -16,29 +17,45 @@ UV = ROOT / ".tools" / "bin" / "uv"
 FOLDER = ROOT / ".matrix"
 # The oldest of these pass `proxies` to httpx, which 0.28 no longer takes; they never said so. Others want a newer one.
 TOGETHER: tuple[str, ...] = ("openai", "anthropic", "groq")
-ALSO: dict[tuple[str, ...], tuple[str, ...]] = {TOGETHER: ("httpx<0.28", "boto3", "google-auth")}
+ALSO: dict[tuple[str, ...], tuple[str, ...]] = {
+    TOGETHER: ("httpx<0.28", "boto3", "google-auth"),
+    ("azure_inference",): ("aiohttp",),
+    ("litellm",): ("boto3",),
+}
 TESTS = ("pytest", "pytest-asyncio", "pytest-xdist")
+# What does not fit into the development environment: its newest version, too, has an environment of its own.
+NEWEST: dict[str, tuple[str, ...]] = {
+    "litellm": ("litellm",),
+    "instructor": ("instructor", "anthropic"),
+    "official": (
+        *("openai", "anthropic", "google-genai", "boto3"),
+        "opentelemetry-instrumentation-genai-openai",
+        "opentelemetry-instrumentation-genai-anthropic",
+        "opentelemetry-instrumentation-genai-bedrock",
+        "opentelemetry-instrumentation-google-genai",
+    ),
+}
 OLDEST = {integration.name: f"{integration.distribution}=={integration.oldest}" for integration in INTEGRATIONS}
 
 
 def environments() -> list[tuple[str, ...]]:
-    """Which integrations are tested in one environment."""
-    return [TOGETHER, *((name,) for name in OLDEST if name not in TOGETHER)]
+    """Which integrations are tested in one environment; `newest` is no integration."""
+    return [TOGETHER, *((name,) for name in OLDEST if name not in TOGETHER), *(("newest", name) for name in NEWEST)]
 
 
 def tests_of(names: tuple[str, ...]) -> list[str]:
     """What to run there: everything where the SDKs are that most tests use, else the rows of the SDK."""
     if names == TOGETHER:
         return ["tests/conformance"]
-    own = ROOT / "tests" / "conformance" / f"test_{names[0]}.py"
-    return [str(own)] if own.exists() else ["tests/conformance/test_matrix.py", "-k", names[0]]
+    own = ROOT / "tests" / "conformance" / f"test_{names[-1]}.py"
+    return [str(own)] if own.exists() else ["tests/conformance/test_matrix.py", "-k", names[-1]]
 
 
 def run(names: tuple[str, ...]) -> int:
     """Build an environment, run the tests in it; the exit code."""
     home = FOLDER / "-".join(names)
     python = home / "bin" / "python"
-    pins = [OLDEST[name] for name in names]
+    pins = NEWEST[names[1]] if names[0] == "newest" else [OLDEST[name] for name in names]
     install = [
         UV,
         "pip",
@@ -54,7 +71,7 @@ def run(names: tuple[str, ...]) -> int:
     ]
     tests: list[str | Path] = [python, "-m", "pytest", "-o", f"cache_dir={home / 'cache'}"]
     tests += [*tests_of(names), *sys.argv[1:]]
-    print(f"oldest: {', '.join(pins)}", flush=True)
+    print(f"{home.name}: {', '.join(pins)}", flush=True)
     return (
         done([UV, "venv", "--quiet", "--allow-existing", "--python", sys.executable, home])
         or done(install)

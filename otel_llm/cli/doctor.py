@@ -123,8 +123,9 @@ def _sdk(integration: Integration, installed: str, *, registered: bool) -> Findi
     patches = Patches(integration)
     patches.apply()
     patches.remove()
-    calls = [f"{patch.module}.{patch.attribute}" for patch in integration.patches]
-    lost = [target for target in patches.missing if target in calls]
+    methods = {f"{patch.module}.{patch.attribute}": _method(patch.attribute) for patch in integration.patches}
+    found = {method for target, method in methods.items() if target not in patches.missing}
+    lost = [target for target in patches.missing if target in methods and methods[target] not in found]
     if lost:
         return Finding(
             "SDKs", "bad", f"{name} has no {' and no '.join(lost)}: its calls are not traced. Upgrade otel-llm."
@@ -135,6 +136,11 @@ def _sdk(integration: Integration, installed: str, *, registered: bool) -> Findi
     if _numbers(installed)[0] > integration.newest_major:
         return Finding("SDKs", "note", f"{name} is instrumented, but newer than what is tested ({tested}).")
     return Finding("SDKs", "good", f"{name} is instrumented ({tested}).")
+
+
+def _method(attribute: str) -> str:
+    """Of `httpx.Client.send` the class and the method: releases differ in where they have it from."""
+    return ".".join(attribute.split(".")[-2:])
 
 
 def _numbers(text: str) -> tuple[int, ...]:

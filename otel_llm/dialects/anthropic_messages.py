@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from otel_llm.call import Call, Usage
@@ -77,7 +76,7 @@ def _usage(usage: Any) -> Usage | None:
     written_other, too_much_in = rest(written, written_5m, written_1h)
     split = written_5m is not None or written_1h is not None
     visible, too_much_out = rest(made, thinking)
-    searches = count(get(usage, "server_tool_use", "web_search_requests"))
+    used = {tool: count(get(usage, "server_tool_use", f"{tool}_requests")) for tool in ("web_search", "web_fetch")}
     return Usage(
         input=uncached,
         cache_read=count(get(usage, "cache_read_input_tokens")),
@@ -86,7 +85,7 @@ def _usage(usage: Any) -> Usage | None:
         cache_write_other=None if split and not written_other else written_other,
         output=visible,
         reasoning=thinking,
-        requests={"web_search": searches} if searches else {},
+        requests={tool: number for tool, number in used.items() if number},
         inconsistent=too_much_in or too_much_out,
     )
 
@@ -113,10 +112,7 @@ def _iterations(call: Call, iterations: list[Any]) -> None:
                 inference_geo=call.inference_geo,
             )
         )
-        for bucket in fields(Usage):
-            more = getattr(usage, bucket.name)
-            if isinstance(more, int):
-                setattr(total, bucket.name, (getattr(total, bucket.name) or 0) + more)
+        total += usage
     if call.parts:
         if call.usage is not None:
             # Fees are per response, not per iteration.
@@ -136,6 +132,7 @@ def _fold(body: dict[str, Any], event: Any) -> None:
         reason = get(event, "delta", "stop_reason")
         if reason is not None:
             body["stop_reason"] = reason
+            body["over"] = True  # some read no further
         latest: dict[str, Any] = get(event, "usage") or {}
         body.setdefault("usage", {}).update({name: value for name, value in latest.items() if value is not None})
     elif kind == "message_stop":

@@ -81,6 +81,8 @@ def _chat_part(part: Any) -> Part:
     match get(part, "type"):
         case "text" | "refusal" as kind:
             return _text(get(part, kind))
+        case "thinking":
+            return {"type": "reasoning", "content": get(part, "thinking")}
         case "image_url":
             return _link("image", get(part, "image_url", "url"))
         case "input_audio":
@@ -298,7 +300,355 @@ def _messages_fold(body: dict[str, Any], event: Any) -> None:
 messages_content = Content(_messages_request, _messages_response, _messages_fold)
 
 
+# Amazon's Converse.
+
+
+def _converse_part(part: Any) -> Part:
+    kind = next((str(name) for name in cast("dict[str, Any]", part)), "") if isinstance(part, dict) else ""
+    said = get(part, kind)
+    match kind:
+        case "text":
+            return _text(said)
+        case "reasoningContent":
+            return {"type": "reasoning", "content": get(said, "reasoningText", "text")}
+        case "guardContent" if get(said, "text"):
+            return _text(get(said, "text", "text"))
+        case "citationsContent":
+            return _text("".join(text(get(piece, "text")) or "" for piece in items(said, "content")))
+        case "toolUse":
+            return _tool_call(get(said, "toolUseId"), get(said, "name"), get(said, "input"))
+        case "toolResult":
+            results = items(said, "content")
+            response = [get(result, "json") or _converse_part(result) for result in results]
+            return {"type": "tool_call_response", "id": get(said, "toolUseId"), "response": response}
+        case "image" | "video" | "audio" | "document":
+            address = text(get(said, "source", "s3Location", "uri"))
+            form = get(said, "format")
+            return _link(kind, address) if address else _blob(kind, f"{_FAMILIES.get(kind, kind)}/{form}")
+        case _:
+            return {"type": "generic", "generic_type": kind or "unknown"}
+
+
+_FAMILIES = {"document": "application"}
+
+
+def _converse_request(body: Mapping[str, Any]) -> Said:
+    messages = [
+        {"role": get(message, "role"), "parts": [_converse_part(part) for part in items(message, "content")]}
+        for message in _listed(body.get("messages"))
+    ]
+    tools = [
+        {"type": "function", "name": get(tool, "toolSpec", "name") or get(tool, "systemTool", "name")}
+        for tool in items(body.get("toolConfig"), "tools")
+        if get(tool, "cachePoint") is None
+    ]
+    return _said(system=[_converse_part(part) for part in _listed(body.get("system"))], messages=messages, tools=tools)
+
+
+def _converse_response(body: Any) -> list[Message]:
+    parts = [_converse_part(part) for part in items(body, "output", "message", "content")]
+    return [{"role": "assistant", "parts": parts, "finish_reason": get(body, "stopReason") or "error"}] if parts else []
+
+
+def _converse_fold(body: dict[str, Any], event: Any) -> None:
+    blocks: dict[int, dict[str, Any]] = body.setdefault("by_index", {})
+    if (started := get(event, "contentBlockStart")) is not None:
+        use = get(started, "start", "toolUse")
+        blocks[count(get(started, "contentBlockIndex")) or 0] = {} if use is None else {"toolUse": {**use, "input": ""}}
+    elif (more := get(event, "contentBlockDelta")) is not None:
+        block, delta = blocks.setdefault(count(get(more, "contentBlockIndex")) or 0, {}), get(more, "delta")
+        if said := text(get(delta, "text")):
+            block["text"] = block.get("text", "") + said
+        if said := text(get(delta, "reasoningContent", "text")):
+            so_far = get(block, "reasoningContent", "reasoningText", "text") or ""
+            block["reasoningContent"] = {"reasoningText": {"text": so_far + said}}
+        if said := text(get(delta, "toolUse", "input")):
+            block["toolUse"]["input"] += said
+    body["stopReason"] = get(event, "messageStop", "stopReason") or body.get("stopReason")
+    body["output"] = {"message": {"content": [blocks[index] for index in sorted(blocks) if blocks[index]]}}
+
+
+converse_content = Content(_converse_request, _converse_response, _converse_fold)
+
+
+# A prompt and its answer, as Llama, Mistral, Cohere and Titan have them on Bedrock.
+
+
+def _prompt_request(body: Mapping[str, Any]) -> Said:
+    asked = [said for name in ("prompt", "message", "inputText") if (said := text(body.get(name)))]
+    return _said(messages=[{"role": "user", "parts": [_text(said)]} for said in asked])
+
+
+def _prompt_answers(body: Any) -> list[Any]:
+    return [body, *items(body, "outputs"), *items(body, "generations"), *items(body, "results")]
+
+
+def _prompt_text(body: Any) -> str:
+    names = ("generation", "text", "outputText")
+    return "".join(text(get(answer, name)) or "" for answer in _prompt_answers(body) for name in names)
+
+
+def _prompt_response(body: Any) -> list[Message]:
+    names = ("stop_reason", "finish_reason", "completionReason")
+    reasons = (text(get(answer, name)) for answer in _prompt_answers(body) for name in names)
+    said, reason = get(body, "so_far") or _prompt_text(body), next(filter(None, reasons), "error")
+    return [{"role": "assistant", "parts": [_text(said)], "finish_reason": reason}] if said else []
+
+
+def _prompt_fold(body: dict[str, Any], chunk: Any) -> None:
+    so_far = body.get("so_far", "") + _prompt_text(chunk)
+    body.update(chunk, so_far=so_far)
+
+
+prompt_content = Content(_prompt_request, _prompt_response, _prompt_fold)
+
+
+# Gemini's contents.
+
+
+def _gemini_part(part: Any) -> Part:
+    if said := text(get(part, "text")):
+        return {"type": "reasoning", "content": said} if get(part, "thought") else _text(said)
+    if call := get(part, "functionCall"):
+        return _tool_call(get(call, "id"), get(call, "name"), get(call, "args"))
+    if result := get(part, "functionResponse"):
+        return {"type": "tool_call_response", "id": get(result, "id"), "response": get(result, "response")}
+    if data := get(part, "inlineData") or get(part, "fileData"):
+        # The SDK does not rename what is in there.
+        kind = text(get(data, "mimeType") or get(data, "mime_type")) or ""
+        modality, address = kind.partition("/")[0], get(data, "fileUri") or get(data, "file_uri")
+        modality = modality if modality in ("image", "audio", "video") else "document"
+        return _link(modality, address) if address else _blob(modality, kind or None)
+    return {"type": "generic", "generic_type": next(iter(part), "unknown")}
+
+
+def _gemini_message(content: Any) -> Message:
+    parts = _parts(get(content, "parts"), _gemini_part)
+    role = {"model": "assistant", "function": "tool"}.get(text(get(content, "role")) or "", "user")
+    if parts and all(part["type"] == "tool_call_response" for part in parts):
+        role = "tool"
+    return {"role": role, "parts": parts}
+
+
+def _gemini_request(body: Mapping[str, Any]) -> Said:
+    tools = _listed(body.get("tools"))
+    return _said(
+        system=_parts(get(body.get("systemInstruction"), "parts"), _gemini_part),
+        messages=[_gemini_message(content) for content in _listed(body.get("contents"))],
+        tools=_tools(
+            offered
+            for tool in tools
+            for offered in items(tool, "functionDeclarations") or [{"type": name} for name in tool]
+        ),
+    )
+
+
+def _gemini_response(body: Any) -> list[Message]:
+    return [
+        {
+            "role": "assistant",
+            "parts": _gemini_message(get(candidate, "content"))["parts"],
+            "finish_reason": get(candidate, "finishReason") or "error",
+        }
+        for candidate in items(body, "candidates")
+    ]
+
+
+def _gemini_fold(body: dict[str, Any], chunk: Any) -> None:
+    candidates: dict[int, Any] = body.setdefault("by_index", {})
+    for piece in items(chunk, "candidates"):
+        known = candidates.setdefault(count(get(piece, "index")) or 0, {"content": {"parts": []}})
+        known["finishReason"] = get(piece, "finishReason") or known.get("finishReason")
+        parts: list[dict[str, Any]] = known["content"]["parts"]
+        for part in items(piece, "content", "parts"):
+            if parts and "text" in part and "text" in parts[-1] and parts[-1].get("thought") == part.get("thought"):
+                parts[-1]["text"] += part["text"]
+            else:
+                parts.append(dict(part))
+    body["candidates"] = [candidates[index] for index in sorted(candidates)]
+
+
+gemini_content = Content(_gemini_request, _gemini_response, _gemini_fold)
+
+
+# Gemini's interactions: steps, some of which have content.
+
+_STEPS = ("user_input", "model_output", "thought", "function_call", "function_result")
+
+
+def _interaction_part(part: Any) -> Part:
+    match get(part, "type"):
+        case "text":
+            return _text(get(part, "text"))
+        case "image" | "audio" | "video" | "document" as kind:
+            address = get(part, "uri")
+            return _link(kind, address) if address else _blob(kind, get(part, "mime_type"))
+        case "thought":
+            return {"type": "reasoning", "content": "".join(text(get(p, "text")) or "" for p in items(part, "summary"))}
+        case "function_call":
+            return _tool_call(get(part, "id"), get(part, "name"), get(part, "arguments"))
+        case "function_result":
+            return {"type": "tool_call_response", "id": get(part, "call_id"), "response": get(part, "result")}
+        case _:
+            return _generic(part)
+
+
+def _interaction_step(step: Any) -> Message:
+    kind = get(step, "type")
+    role = {"user_input": "user", "function_result": "tool"}.get(kind, "assistant")
+    whole = kind not in ("user_input", "model_output")
+    return {
+        "role": role,
+        "parts": [_interaction_part(step)] if whole else _parts(get(step, "content"), _interaction_part),
+    }
+
+
+def _interaction_request(body: Mapping[str, Any]) -> Said:
+    given: Any = body.get("input")
+    given = [given] if isinstance(given, dict) else given
+    if isinstance(given, str) or not any(get(item, "type") in _STEPS for item in _listed(given)):
+        given = [{"type": "user_input", "content": given}]
+    return _said(
+        system=_parts(body.get("system_instruction"), _interaction_part),
+        messages=[_interaction_step(step) for step in _listed(given)],
+        tools=_tools(_listed(body.get("tools"))),
+    )
+
+
+def _interaction_response(body: Any) -> list[Message]:
+    parts = [part for step in items(body, "steps") for part in _interaction_step(step)["parts"]]
+    return [{"role": "assistant", "parts": parts, "finish_reason": get(body, "status") or "error"}] if parts else []
+
+
+def _interaction_fold(body: dict[str, Any], event: Any) -> None:
+    steps: dict[int, dict[str, Any]] = body.setdefault("by_index", {})
+    body["status"] = get(event, "interaction", "status") or body.get("status")
+    index, delta = count(get(event, "index")) or 0, get(event, "delta")
+    match get(event, "event_type"):
+        case "step.start":
+            steps[index] = dict(get(event, "step") or {})
+        case "step.delta" if get(delta, "type") == "thought_summary":
+            steps[index]["summary"] = [*items(steps[index], "summary"), get(delta, "content")]
+        case "step.delta" if get(delta, "type") == "arguments_delta":
+            so_far = text(steps[index].get("arguments")) or ""
+            steps[index]["arguments"] = so_far + (text(get(delta, "arguments")) or "")
+        case "step.delta":
+            content = steps[index].setdefault("content", [])
+            if content and get(delta, "type") == get(content[-1], "type") == "text":
+                content[-1] = {"type": "text", "text": content[-1]["text"] + delta["text"]}
+            else:
+                content.append(delta)
+        case _:
+            pass
+    body["steps"] = [steps[index] for index in sorted(steps)]
+
+
+interaction_content = Content(_interaction_request, _interaction_response, _interaction_fold)
+
+
 def _listed(value: Any) -> list[Any]:
     if isinstance(value, str):
         return [value]
     return list(cast("list[Any]", value)) if isinstance(value, (list, tuple)) else []
+
+
+# Cohere's chat: version 2 is much like OpenAI's, version 1 has one message and its history.
+
+_COHERE_ROLES = {"USER": "user", "CHATBOT": "assistant", "SYSTEM": "system", "TOOL": "tool"}
+
+
+def _cohere_request(body: Mapping[str, Any]) -> Said:
+    if "messages" in body:
+        return _chat_request(body)
+    said = [(get(turn, "role"), get(turn, "message")) for turn in _listed(body.get("chat_history"))]
+    said.append(("USER", body.get("message")))
+    messages = [{"role": _COHERE_ROLES.get(role, "user"), "parts": [_text(words)]} for role, words in said if words]
+    system = [_text(preamble)] if (preamble := text(body.get("preamble"))) else []
+    return _said(system=system, messages=messages, tools=_tools(_listed(body.get("tools"))))
+
+
+def _cohere_response(body: Any) -> list[Message]:
+    message = get(body, "message")
+    if message is not None:
+        said = _chat_message(message)
+        if plan := text(get(message, "tool_plan")):
+            said["parts"].insert(0, _text(plan))
+    else:
+        calls = [_tool_call(None, get(call, "name"), get(call, "parameters")) for call in items(body, "tool_calls")]
+        words = text(get(body, "text"))
+        said = {"role": "assistant", "parts": [*([_text(words)] if words else []), *calls]}
+    return [{**said, "finish_reason": get(body, "finish_reason") or "error"}] if said["parts"] else []
+
+
+def _cohere_fold(body: dict[str, Any], event: Any) -> None:
+    match get(event, "event_type"):
+        case "text-generation":
+            body["text"] = body.get("text", "") + (text(get(event, "text")) or "")
+        case "stream-end":
+            body.update(get(event, "response") or {}, finish_reason=get(event, "finish_reason"))
+        case None:
+            _cohere_fold_2(body, event)
+        case _:
+            pass
+
+
+def _cohere_fold_2(body: dict[str, Any], event: Any) -> None:
+    message = body.setdefault("message", {"role": "assistant", "content": [], "tool_calls": [], "tool_plan": ""})
+    delta = get(event, "delta", "message")
+    match get(event, "type"):
+        case "content-start":
+            message["content"].append({"type": get(delta, "content", "type"), "text": "", "thinking": ""})
+        case "content-delta":
+            for name in ("text", "thinking"):
+                message["content"][-1][name] += text(get(delta, "content", name)) or ""
+        case "tool-plan-delta":
+            message["tool_plan"] += text(get(delta, "tool_plan")) or ""
+        case "tool-call-start":
+            message["tool_calls"].append(get(delta, "tool_calls"))
+        case "tool-call-delta":
+            message["tool_calls"][-1]["function"]["arguments"] += get(delta, "tool_calls", "function", "arguments")
+        case "message-end":
+            body["finish_reason"] = get(event, "delta", "finish_reason")
+        case _:
+            pass
+
+
+cohere_content = Content(_cohere_request, _cohere_response, _cohere_fold)
+
+
+# Ollama's chat and generate.
+
+
+def _ollama_message(message: Any) -> Message:
+    said = _chat_message(message)
+    if thinking := text(get(message, "thinking")):
+        said["parts"].insert(0, {"type": "reasoning", "content": thinking})
+    said["parts"] += [_blob("image", None) for _picture in items(message, "images")]
+    return said
+
+
+def _ollama_request(body: Mapping[str, Any]) -> Said:
+    prompt = {"role": "user", "content": body.get("prompt"), "images": body.get("images")}
+    return _said(
+        system=_parts(body.get("system"), _chat_part),
+        messages=[_ollama_message(message) for message in _listed(body.get("messages")) or [prompt]],
+        tools=_tools(_listed(body.get("tools"))),
+    )
+
+
+def _ollama_response(body: Any) -> list[Message]:
+    generated = {"role": "assistant", "content": get(body, "response"), "thinking": get(body, "thinking")}
+    said = _ollama_message(get(body, "message") or generated)
+    return [{**said, "finish_reason": get(body, "done_reason") or "error"}] if said["parts"] else []
+
+
+def _ollama_fold(body: dict[str, Any], chunk: Any) -> None:
+    message = body.setdefault("message", {"role": "assistant", "content": "", "thinking": "", "tool_calls": []})
+    piece = get(chunk, "message") or {"content": get(chunk, "response"), "thinking": get(chunk, "thinking")}
+    for name in ("content", "thinking"):
+        message[name] += text(get(piece, name)) or ""
+    message["tool_calls"] += items(piece, "tool_calls")
+    body["done_reason"] = get(chunk, "done_reason")
+
+
+ollama_content = Content(_ollama_request, _ollama_response, _ollama_fold)

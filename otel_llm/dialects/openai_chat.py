@@ -14,7 +14,7 @@ from typing import Any
 
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.content import chat_content
-from otel_llm.dialects.reading import count, get, items, parameters, rest, text
+from otel_llm.dialects.reading import count, get, items, parameters, rest, text, ticks_in_usd
 from otel_llm.spec import Dialect, nothing
 from otel_llm_semconv import attributes as A
 
@@ -32,11 +32,15 @@ _PARAMETERS: dict[str, tuple[str, type]] = {
     "dimensions": (A.GEN_AI_EMBEDDINGS_DIMENSION_COUNT, int),
 }
 _FINISH = {"tool_calls": "tool_call", "function_call": "tool_call"}
+# OpenAI's models that search the web before every answer, for a fee, and do not tell.
+_SEARCHES = re.compile(r"gpt-.*-search-(preview|api)")
 _OUTPUT = {"json_object": "json", "json_schema": "json", "text": "text"}
 
 
 def _request(call: Call, body: Mapping[str, Any]) -> None:
     call.request_model = text(body.get("model"))
+    if call.operation == "chat" and call.provider in ("openai", "azure.ai.openai"):
+        call.request[A.OPENAI_API_TYPE] = "chat_completions"
     parameters(call, body, _PARAMETERS)
     choices = count(body.get("n"))
     if choices is not None and choices != 1:
@@ -55,7 +59,10 @@ def _response(call: Call, body: Any) -> None:
     usage = get(body, "usage") or get(body, "x_groq", "usage")
     if usage is not None:
         call.usage = _usage(usage)
-        # OpenRouter and Perplexity say what they charged; theirs is the bill.
+        if call.usage is not None and _SEARCHES.match(call.model or ""):
+            call.usage.requests["web_search"] = 1
+        # xAI, OpenRouter and Perplexity say what they charged; theirs is the bill.
+        call.reported_cost_usd = ticks_in_usd(usage) or call.reported_cost_usd
         cost = get(usage, "cost")
         cost = get(cost, "total_cost") if not isinstance(cost, (int, float, str)) else cost
         if isinstance(cost, (int, float, str)) and not isinstance(cost, bool):

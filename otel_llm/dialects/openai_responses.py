@@ -9,7 +9,8 @@ from typing import Any
 
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.content import responses_content
-from otel_llm.dialects.reading import count, get, items, parameters, rest, text
+from otel_llm.dialects.openai_media import image_usage
+from otel_llm.dialects.reading import count, get, items, parameters, rest, text, ticks_in_usd
 from otel_llm.spec import Dialect
 from otel_llm_semconv import attributes as A
 
@@ -32,6 +33,8 @@ _FINAL = frozenset({"response.completed", "response.incomplete", "response.faile
 
 def _request(call: Call, body: Mapping[str, Any]) -> None:
     call.request_model = text(body.get("model"))
+    if call.provider in ("openai", "azure.ai.openai"):
+        call.request[A.OPENAI_API_TYPE] = "responses"
     parameters(call, body, _PARAMETERS)
     effort = text(get(body.get("reasoning"), "effort"))
     if effort is not None:
@@ -54,15 +57,40 @@ def _response(call: Call, body: Any) -> None:
     tier = text(get(body, "service_tier"))
     if tier is not None:
         call.service_tier = call.response[A.OPENAI_RESPONSE_SERVICE_TIER] = tier
-    call.finish_reasons = _finish(body)
+    call.finish_reasons = finish_reasons(body)
     usage = get(body, "usage")
     if usage is not None:
         call.usage = _usage(usage)
+        call.reported_cost_usd = ticks_in_usd(usage) or call.reported_cost_usd
     if call.usage is not None:
         call.usage.requests = _fees(body)
         if count(get(usage, "input_tokens_details", "cache_write_tokens_details", "ttl_12h_tokens")):
             # They cost more than others, and there is no bucket for them: what is known is a lower bound.
             call.usage_source = "partial"
+        _pictures(call, call.usage, body)
+
+
+def _pictures(call: Call, usage: Usage, body: Any) -> None:
+    """What the image tool used, at its own model. It may not be told."""
+    drawn = image_usage(get(body, "tool_usage", "image_gen"))
+    if drawn is not None and (drawn.input_tokens or drawn.output_tokens):
+        tool = next((tool for tool in items(body, "tools") if get(tool, "type") == "image_generation"), None)
+        call.parts = [
+            Call(call.operation, call.provider, call.model, usage=usage),
+            Call("image_generation", call.provider, text(get(tool, "model")), usage=drawn),
+        ]
+        call.usage = usage + drawn
+    elif any(get(item, "type") == "image_generation_call" for item in items(body, "output")):
+        call.usage_source = "partial"
+
+
+def _background(body: Any) -> tuple[str, float | None] | None:
+    id_, ended = text(get(body, "id")), get(body, "completed_at")
+    if id_ is None or get(body, "background") is not True:
+        return None
+    if get(body, "status") in ("queued", "in_progress"):
+        return id_, None
+    return id_, ended if isinstance(ended, (int, float)) else 0
 
 
 def _fees(body: Any) -> dict[str, int]:
@@ -76,10 +104,13 @@ def _fees(body: Any) -> dict[str, int]:
     return {tool: number for tool, number in found.items() if number}
 
 
-def _finish(body: Any) -> list[str]:
+def finish_reasons(body: Any) -> list[str]:
+    """By the conventions' names; none before the end."""
     status = text(get(body, "status"))
     if status == "incomplete":
-        reason = text(get(body, "incomplete_details", "reason")) or "length"
+        reason = (
+            text(get(body, "incomplete_details", "reason")) or text(get(body, "status_details", "reason")) or "length"
+        )
         return [_INCOMPLETE.get(reason, reason)]
     if status == "failed":
         return ["error"]
@@ -130,5 +161,6 @@ responses = Dialect(
     response=_response,
     fold=_fold,
     wanted=re.compile(rb'"type"\s*:\s*"(?:response\.(?:created|completed|incomplete|failed)|error)"'),
+    background=_background,
     content=responses_content,
 )

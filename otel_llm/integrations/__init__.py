@@ -9,13 +9,42 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # pyrig
 
 from otel_llm.engine.patching import Patches
 from otel_llm.integrations.anthropic import anthropic
+from otel_llm.integrations.azure import azure
+from otel_llm.integrations.bedrock import aiobotocore, bedrock
+from otel_llm.integrations.cohere import cohere
+from otel_llm.integrations.google import google
 from otel_llm.integrations.groq import groq
+from otel_llm.integrations.huggingface import huggingface
+from otel_llm.integrations.litellm import litellm
 from otel_llm.integrations.mistral import mistral
+from otel_llm.integrations.ollama import ollama
 from otel_llm.integrations.openai import openai
 from otel_llm.integrations.openai_alike import cerebras, fireworks, together
+from otel_llm.integrations.voyage import voyage
+from otel_llm.integrations.watsonx import watsonx
+from otel_llm.integrations.xai import xai
 from otel_llm.spec import Integration
 
-INTEGRATIONS: tuple[Integration, ...] = (openai, anthropic, groq, mistral, together, fireworks, cerebras)
+INTEGRATIONS: tuple[Integration, ...] = (
+    openai,
+    anthropic,
+    groq,
+    mistral,
+    together,
+    fireworks,
+    cerebras,
+    azure,
+    litellm,
+    xai,
+    watsonx,
+    google,
+    cohere,
+    bedrock,
+    aiobotocore,
+    ollama,
+    voyage,
+    huggingface,
+)
 """Every SDK that is instrumented: the one source of the support table, the test matrix and `otel-llm doctor`."""
 
 
@@ -50,3 +79,14 @@ MistralInstrumentor = _instrumentor(mistral)
 TogetherInstrumentor = _instrumentor(together)
 FireworksInstrumentor = _instrumentor(fireworks)
 CerebrasInstrumentor = _instrumentor(cerebras)
+AzureInferenceInstrumentor = _instrumentor(azure)
+LiteLLMInstrumentor = _instrumentor(litellm)
+XAIInstrumentor = _instrumentor(xai)
+WatsonxInstrumentor = _instrumentor(watsonx)
+GoogleGenAIInstrumentor = _instrumentor(google)
+CohereInstrumentor = _instrumentor(cohere)
+OllamaInstrumentor = _instrumentor(ollama)
+VoyageInstrumentor = _instrumentor(voyage)
+HuggingFaceInstrumentor = _instrumentor(huggingface)
+BedrockInstrumentor = _instrumentor(bedrock)
+AiobotocoreInstrumentor = _instrumentor(aiobotocore)

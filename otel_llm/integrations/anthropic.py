@@ -6,16 +6,18 @@ spans of tool runners and tools are its own, and stay.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from opentelemetry.trace import Status, StatusCode
 
 from otel_llm.dialects.anthropic_messages import messages
+from otel_llm.dialects.reading import get
 from otel_llm.engine.proxy import Proxy
 from otel_llm.engine.recording import current_recording
 from otel_llm.integrations.providers import provider_of
 from otel_llm.integrations.stainless import hooks, patches
-from otel_llm.spec import Hook, Integration
+from otel_llm.spec import Batch, Dialect, Hook, Integration
 
 _PROVIDERS = {
     "Bedrock": "aws.bedrock",
@@ -66,12 +68,22 @@ def _start_api_call_span(wrapped: Any, _instance: Any, args: tuple[Any, ...], kw
     return wrapped(*args, **kwargs)
 
 
+def _batched(line: Any) -> tuple[Dialect, Any] | None:
+    message = get(line, "result", "message")
+    return None if message is None else (messages, message)
+
+
 anthropic = Integration(
     name="anthropic",
     distribution="anthropic",
     oldest="0.40.0",
     newest_major=2,
-    surfaces="messages, beta messages, tool runner; Bedrock, Vertex and Foundry clients",
-    patches=patches("anthropic", {"/v1/messages": messages}, _provider),
+    surfaces="messages, beta messages, tool runner, message batches; Bedrock, Vertex and Foundry clients",
+    patches=patches(
+        "anthropic",
+        {"/v1/messages": messages},
+        _provider,
+        {"GET .*/v1/messages/batches/(?P<id>[^/]+)/results": Batch(re.compile(rb"\s*\{"), _batched)},
+    ),
     hooks=(*hooks("anthropic"), Hook("anthropic._base_client", "start_api_call_span", _start_api_call_span)),
 )

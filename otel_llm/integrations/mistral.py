@@ -13,7 +13,7 @@ from otel_llm.call import Call
 from otel_llm.dialects.openai_chat import embeddings, unasked
 from otel_llm.dialects.reading import get, text
 from otel_llm.engine.recording import current_recording
-from otel_llm.guard import guard
+from otel_llm.integrations import speakeasy
 from otel_llm.integrations.providers import provider_of
 from otel_llm.integrations.sent import patches
 from otel_llm.spec import Hook, Integration
@@ -48,14 +48,6 @@ def _get_traced_request_and_span(wrapped: Any, _instance: Any, args: tuple[Any, 
     return wrapped(*args, **kwargs)
 
 
-def _get_sleep_interval(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    with guard:
-        recording = current_recording()
-        if recording is not None:
-            recording.retried(args[0] if args else kwargs["exception"])
-    return wrapped(*args, **kwargs)
-
-
 mistral = Integration(
     name="mistral",
     distribution="mistralai",
@@ -72,11 +64,11 @@ mistral = Integration(
         lambda host, port: provider_of(host, port, "mistral_ai"),
     ),
     hooks=tuple(
-        Hook(f"{client}.{module}", name, wrapper)
+        hook
         for client in _CLIENTS
-        for module, name, wrapper in (
-            ("_hooks.tracing", "get_traced_request_and_span", _get_traced_request_and_span),
-            ("utils.retries", "_get_sleep_interval", _get_sleep_interval),
+        for hook in (
+            Hook(f"{client}._hooks.tracing", "get_traced_request_and_span", _get_traced_request_and_span),
+            speakeasy.hook(client),
         )
     ),
 )

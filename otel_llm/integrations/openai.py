@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from http import HTTPStatus
 from typing import Any
 
 from otel_llm.dialects.openai_chat import chat, completions, embeddings
+from otel_llm.dialects.openai_media import images, moderations, speech, transcriptions, translations
+from otel_llm.dialects.openai_realtime import conversation
 from otel_llm.dialects.openai_responses import responses
+from otel_llm.dialects.reading import get
 from otel_llm.integrations.providers import provider_of
 from otel_llm.integrations.stainless import hooks, patches
-from otel_llm.spec import Integration
+from otel_llm.spec import Batch, Dialect, Integration, Socket
 
 
 def _provider(client: Any, host: str | None, port: int | None) -> str:
@@ -16,16 +21,74 @@ def _provider(client: Any, host: str | None, port: int | None) -> str:
     return "azure.ai.openai" if azure else provider_of(host, port, "openai")
 
 
+_ROUTES = {
+    "/chat/completions": chat,
+    "/responses": responses,
+    "/responses/compact": responses,
+    "/embeddings": embeddings,
+    "/completions": completions,
+    "/images/generations": images,
+    "/images/edits": images,
+    "/images/variations": images,
+    "/audio/transcriptions": transcriptions,
+    "/audio/translations": translations,
+    "/audio/speech": speech,
+    "/moderations": moderations,
+}
+
+_ANSWERS = {
+    "chat.completion": chat,
+    "response": responses,
+    "text_completion": completions,
+    "list": embeddings,
+}
+
+
+def _batched(line: Any) -> tuple[Dialect, Any] | None:
+    body = get(line, "response", "body")
+    dialect = _ANSWERS.get(get(body, "object") or "")
+    return None if dialect is None or get(line, "response", "status_code") != HTTPStatus.OK else (dialect, body)
+
+
+_CONNECTIONS = (
+    ("realtime.realtime", "RealtimeConnection"),
+    ("beta.realtime.realtime", "RealtimeConnection"),
+    ("responses.responses", "ResponsesConnection"),
+    ("beta.responses.responses", "ResponsesConnection"),
+)
+
+
+def _server(connection: Any) -> tuple[str, str | None, int | None]:
+    host, _, port = get(connection, "_connection", "request", "headers")["Host"].partition(":")
+    return provider_of(host, None, "openai"), host, int(port or 443)
+
+
+_BATCH = Batch(re.compile(rb'\s*\{\s*"id"\s*:\s*"batch_req_'), _batched)
+
 openai = Integration(
     name="openai",
     distribution="openai",
     oldest="1.40.0",
     newest_major=3,
-    surfaces="chat completions, responses, embeddings, legacy completions; Azure OpenAI; any base URL",
+    surfaces="chat completions, responses, embeddings, legacy completions, images, audio, moderations, background "
+    "responses, batches, realtime; Azure OpenAI; "
+    "any base URL",
     patches=patches(
         "openai",
-        {"/chat/completions": chat, "/responses": responses, "/embeddings": embeddings, "/completions": completions},
+        _ROUTES,
         _provider,
+        {
+            "GET .*/responses/(?P<id>[^/]+)": responses,
+            "POST .*/responses/(?P<id>[^/]+)/cancel": responses,
+            "GET .*/files/(?P<id>[^/]+)/content": _BATCH,
+        },
     ),
-    hooks=hooks("openai"),
+    hooks=(
+        *hooks("openai"),
+        *(
+            Socket(f"openai.resources.{module}", f"{prefix}{name}.recv_bytes", conversation, _server)
+            for module, name in _CONNECTIONS
+            for prefix in ("", "Async")
+        ),
+    ),
 )

@@ -20,6 +20,16 @@ _HOSTS = {
     "api.together.ai": "together",
     "api.fireworks.ai": "fireworks",
     "api.cerebras.ai": "cerebras",
+    "api.deepinfra.com": "deepinfra",
+    "api.minimax.io": "minimax",
+    "api.novita.ai": "novita",
+    "api.sambanova.ai": "sambanova",
+    "api.voyageai.com": "voyageai",
+    "ai.mongodb.com": "voyageai",
+    "api.z.ai": "z_ai",
+    "inference.baseten.co": "baseten",
+    "integrate.api.nvidia.com": "nvidia",
+    "ollama.com": "ollama",
     "router.huggingface.co": "huggingface",
 }
 _DOMAINS = {
@@ -27,27 +37,30 @@ _DOMAINS = {
     "openai.azure.com": "azure.ai.openai",
     "cognitiveservices.azure.com": "azure.ai.openai",
     "services.ai.azure.com": "azure.ai.inference",
+    "inference.ai.azure.com": "azure.ai.inference",
+    "databricks.com": "databricks",
+    "azuredatabricks.net": "databricks",
+    "endpoints.huggingface.cloud": "huggingface",
     "amazonaws.com": "aws.bedrock",
     "aiplatform.googleapis.com": "gcp.vertex_ai",
     "googleapis.com": "gcp.gen_ai",
     "x.ai": "x_ai",
 }
-_LOCAL_PORTS = {11434: "ollama", 1234: "lm_studio"}
-_LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "host.docker.internal"})
+# Of servers on one's own machines, whatever those are called. vLLM's 8000 is everybody's.
+_PORTS = {11434: "ollama", 1234: "lm_studio"}
 
 
 def provider_of(host: str | None, port: int | None, default: str) -> str:
     """The provider's name; `default`, the SDK's own, where the host is not known."""
     if host is None:
         return default
-    if host in _LOCAL:
-        return _LOCAL_PORTS.get(port or 0, default)
     if host in _HOSTS:
         return _HOSTS[host]
+    if host.endswith("-aiplatform.googleapis.com"):  # after its region
+        return "gcp.vertex_ai"
     labels = host.split(".")
     for start in range(len(labels) - 1):
         found = _DOMAINS.get(".".join(labels[start:]))
         if found is not None:
             return found
-    # `us-east5-aiplatform.googleapis.com`
-    return "gcp.vertex_ai" if host.endswith("-aiplatform.googleapis.com") else default
+    return _PORTS.get(port or 0, default)

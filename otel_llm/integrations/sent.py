@@ -15,13 +15,31 @@ def patches(
     methods: Sequence[tuple[str, str]],
     routes: Mapping[str, Dialect],
     provider: Callable[[str | None, int | None], str],
-    claims: Callable[[Any], bool] = lambda _request: True,
 ) -> tuple[Patch, ...]:
     """The patches of `methods` (module, attribute) whose argument `request` is an httpx request.
 
-    `routes` are ends of URL paths; `provider(host, port)` is its name; `claims(request)` says whether a request is of
-    this SDK, where the method is not only the SDK's own.
+    `routes` are ends of URL paths; `provider(host, port)` is its name.
     """
+    read = reader(routes, provider)
+    return tuple(Patch(module, attribute, read) for module, attribute in methods)
+
+
+def client_patches(
+    read: Callable[[Any, tuple[Any, ...], dict[str, Any]], Request | None], module: str, *names: str
+) -> tuple[Patch, ...]:
+    """The patches of httpx's own clients, for an SDK that uses them as they are, once its `module` is imported.
+
+    `names` are those that the module has for httpx: who does not use the SDK has nothing of it in his requests' way.
+    """
+    return tuple(Patch(module, f"{name}.{client}.send", read) for name in names for client in ("Client", "AsyncClient"))
+
+
+def reader(
+    routes: Mapping[str, Dialect],
+    provider: Callable[[str | None, int | None], str],
+    claims: Callable[[Any], bool] = lambda _request: True,
+) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], Request | None]:
+    """Reads what is sent. `claims(request)` says whether the SDK sends it, where the method is not only the SDK's."""
 
     def read(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | None:
         sent: Any = kwargs["request"] if "request" in kwargs else args[0]
@@ -33,15 +51,29 @@ def patches(
         body = json.loads(sent.content)
         if not isinstance(body, dict):
             return None
+        body = cast("dict[str, Any]", body)
         host, port = sent.url.host, sent.url.port
         return Request(
             dialect=dialect,
             provider=provider(host, port),
-            body=cast("dict[str, Any]", body),
-            stream=bool(kwargs.get("stream")),
+            body=body,
+            # Some stream every response, to read it whole.
+            stream=bool(kwargs.get("stream")) and body.get("stream") is not False,
             server_address=host,
             server_port=port or {"http": 80, "https": 443}.get(sent.url.scheme),
+            with_body=lambda body: _with_body(sent, args, kwargs, body),
             transport=lambda response: response,
         )
 
-    return tuple(Patch(module, attribute, read) for module, attribute in methods)
+    return read
+
+
+def _with_body(
+    sent: Any, args: tuple[Any, ...], kwargs: dict[str, Any], body: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    headers = sent.headers.copy()
+    del headers["content-length"]
+    changed = type(sent)(sent.method, sent.url, headers=headers, json=body, extensions=sent.extensions)
+    if "request" in kwargs:
+        return args, {**kwargs, "request": changed}
+    return (changed, *args[1:]), kwargs

@@ -7,24 +7,33 @@ Azure, Bedrock or Vertex. The URL says which dialect is spoken.
 from __future__ import annotations
 
 import copy
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from otel_llm.engine.recording import current_recording
 from otel_llm.guard import guard
-from otel_llm.spec import Dialect, Hook, Patch, Request
+from otel_llm.integrations.providers import provider_of
+from otel_llm.spec import Batch, Dialect, Hook, Late, Patch, Request
 
 Server = tuple[str, str | None, int | None]
 """Provider name, host, port."""
 
 
 def patches(
-    package: str, routes: Mapping[str, Dialect], provider: Callable[[Any, str | None, int | None], str]
+    package: str,
+    routes: Mapping[str, Dialect],
+    provider: Callable[[Any, str | None, int | None], str],
+    late: Mapping[str, Dialect | Batch] | None = None,
 ) -> tuple[Patch, ...]:
-    """The patches of a Stainless SDK: URL path -> dialect, and `provider(client, host, port)` -> its name."""
-    read = _reader(routes, provider)
+    """The patches of a Stainless SDK: URL path -> dialect, and `provider(client, host, port)` -> its name.
+
+    `late` is by patterns of method and path, with the group `id`: `GET .*/responses/(?P<id>[^/]+)`.
+    """
+    asking = [(re.compile(f"{pattern}$"), tells) for pattern, tells in (late or {}).items()]
+    read = _reader(routes, provider, asking)
     module = f"{package}._base_client"
     return (Patch(module, "SyncAPIClient.request", read), Patch(module, "AsyncAPIClient.request", read))
 
@@ -39,17 +48,21 @@ def route(routes: Mapping[str, Dialect], url: str) -> Dialect | None:
 
 
 def hooks(package: str) -> tuple[Hook, ...]:
-    """The hooks that see the retries inside a call."""
+    """The hooks that see the retries inside a call, and the headers of its response."""
     module = f"{package}._base_client"
     return (
         Hook(module, "BaseClient._should_retry", _should_retry),
         Hook(module, "BaseClient._calculate_retry_timeout", _calculate_retry_timeout),
+        Hook(module, "SyncAPIClient._process_response", _process_response),
+        Hook(module, "AsyncAPIClient._process_response", _process_response),
     )
 
 
 def _reader(
-    routes: Mapping[str, Dialect], provider: Callable[[Any, str | None, int | None], str]
-) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], Request | None]:
+    routes: Mapping[str, Dialect],
+    provider: Callable[[Any, str | None, int | None], str],
+    asking: Sequence[tuple[re.Pattern[str], Dialect | Batch]],
+) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], Request | Late | None]:
     servers: WeakKeyDictionary[Any, tuple[Any, Server]] = WeakKeyDictionary()
 
     def server(client: Any) -> Server:
@@ -60,11 +73,20 @@ def _reader(
             known = servers[client] = (url, (provider(client, url.host, port), url.host, port))
         return known[1]
 
-    def read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | None:
+    def asks(client: Any, options: Any, stream: bool) -> Late | None:
+        asked = f"{options.method.upper()} {options.url.partition('?')[0]}"
+        for pattern, tells in asking:
+            if found := pattern.match(asked):
+                return Late(found["id"], tells, server(client)[0], stream, *server(client)[1:], _transport)
+        return None
+
+    def read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | Late | None:
         options: Any = kwargs["options"] if "options" in kwargs else args[1]
         dialect = route(routes, options.url)
         sent: Any = options.json_data
-        if dialect is None or options.method.lower() != "post" or not isinstance(sent, dict):
+        if dialect is None:
+            return asks(client, options, bool(kwargs.get("stream"))) if asking else None
+        if options.method.lower() != "post" or not isinstance(sent, dict):
             return None
         extra: dict[str, Any] | None = options.extra_json
         name, host, port = server(client)
@@ -98,9 +120,12 @@ def _transport(result: Any) -> Any:
     raw = getattr(result, "__dict__", {}).get("http_response")
     if raw is not None:
         return raw
+    if hasattr(kind, "__pydantic_fields__"):
+        return None
     if hasattr(kind, "__stream__"):
         return result.response
-    return result if hasattr(kind, "iter_raw") else None
+    # Binary content has its response inside; a response is its own.
+    return getattr(result, "response", result) if hasattr(kind, "iter_raw") else None
 
 
 def _should_retry(wrapped: Any, _client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -117,4 +142,15 @@ def _calculate_retry_timeout(wrapped: Any, _client: Any, args: tuple[Any, ...], 
         recording = current_recording()
         if recording is not None:
             recording.retried(sys.exc_info()[1])
+    return wrapped(*args, **kwargs)
+
+
+def _process_response(wrapped: Any, _client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    with guard:
+        recording = current_recording()
+        # LiteLLM's proxy hides the model behind a name of its own, so its price is the only one; 0.0 is its "unknown".
+        if recording is not None and not provider_of(recording.call.server_address, recording.call.server_port, ""):
+            cost = kwargs["response"].headers.get("x-litellm-response-cost")
+            if cost not in (None, "0", "0.0"):
+                recording.call.reported_cost_usd = cost
     return wrapped(*args, **kwargs)

@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from examples.offline_provider import OfflineProvider
 from otel_llm.integrations import SDKInstrumentor
+from otel_llm_semconv import attributes as A
 from tests.conformance.ledger import assert_ledger_equals_bill
 from tests.conformance.ways import Seen, Way, collect_garbage
 from tests.conftest import Spans
@@ -23,7 +24,7 @@ def audited(provider: OfflineProvider, calls: Spans) -> Callable[[], list[Readab
     """The calls that were recorded, once they have been held against the bill."""
 
     def audit() -> list[ReadableSpan]:
-        found = calls()
+        found = [span for span in calls() if A.GEN_AI_OPERATION_NAME in (span.attributes or {})]
         provider.settle()
         assert_ledger_equals_bill(found, provider.bill)
         return found

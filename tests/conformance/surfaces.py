@@ -151,6 +151,7 @@ _ALL: tuple[Surface, ...] = (
     replace(_MESSAGES, name="vertex messages", client="AnthropicVertex", helper="",
             body=messages("claude-haiku-4-5@20251001"),
             at=reached("base_url", "/v1", access_token="t", region="us-east5", project_id="p")),
+    replace(_MESSAGES, name="foundry messages", client="AnthropicFoundry", helper=""),
     Surface("groq chat", "groq", "Groq", "chat.completions", chat("openai/gpt-oss-120b"),
             lambda url: {"api_key": "k", "base_url": url}, helper=""),
     Surface("together chat", "together", "Together", "chat.completions",

@@ -10,6 +10,8 @@ import pytest
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.anthropic_messages import messages
 from otel_llm.dialects.openai_chat import chat, completions, embeddings
+from otel_llm.dialects.openai_media import images, moderations, speech, transcriptions
+from otel_llm.dialects.openai_realtime import realtime
 from otel_llm.dialects.openai_responses import responses
 from otel_llm.spec import Dialect
 
@@ -146,6 +148,8 @@ def test_a_cost_in_the_response_is_kept() -> None:
     assert read(chat, body).reported_cost_usd == "0.00014"
     body["usage"]["cost"] = {"total_cost": 0.006}  # pyright: ignore[reportArgumentType]
     assert read(chat, body).reported_cost_usd == "0.006"
+    for dialect in (chat, responses):
+        assert read(dialect, {"usage": {"cost_in_usd_ticks": 12345}}).reported_cost_usd == "0.0000012345"
 
 
 def test_finish_reasons_are_the_conventions() -> None:
@@ -255,11 +259,60 @@ def test_opening_a_page_that_was_found_is_free(said: dict[str, Any], billed: dic
     assert call.usage.requests == billed
 
 
+def test_models_that_always_search_are_billed_for_it() -> None:
+    call = read(
+        chat, {"model": "gpt-4o-search-preview-2025-03-11", "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+    )
+    assert call.usage == Usage(input=1, output=1, requests={"web_search": 1})
+
+
 def test_a_response_that_only_opened_a_page_has_no_fee() -> None:
     output = [{"type": "web_search_call", "action": {"type": "open_page"}}]
     call = read(responses, {"usage": {"input_tokens": 1, "output_tokens": 1}, "output": output})
     assert call.usage is not None
     assert call.usage.requests == {}
+
+
+def test_pictures_of_a_response_are_billed_at_their_own_model() -> None:
+    drawn = {
+        "input_tokens": 50,
+        "input_tokens_details": {"image_tokens": 40, "text_tokens": 10},
+        "output_tokens": 4160,
+        "cached_tokens": 12,
+        "cached_tokens_details": {"cached_image_tokens": 8, "cached_text_tokens": 4},
+    }
+    body: dict[str, Any] = {
+        "model": "gpt-5.2",
+        "usage": {"input_tokens": 100, "output_tokens": 10},
+        "tools": [{"type": "image_generation", "model": "gpt-image-1.5"}],
+        "output": [{"type": "image_generation_call"}],
+    }
+    call = read(responses, body | {"tool_usage": {"image_gen": drawn}})
+    assert [(part.model, part.usage) for part in call.parts] == [
+        ("gpt-5.2", Usage(input=100, output=10)),
+        (
+            "gpt-image-1.5",
+            Usage(input=6, cache_read=12, input_image=32, output_image=4160, requests={"cached_image": 8}),
+        ),
+    ]
+    assert call.usage is not None
+    assert (call.usage.input_tokens, call.usage.output_tokens, call.usage.inconsistent) == (150, 4170, None)
+    untold = read(responses, body)
+    assert (untold.parts, untold.usage_source) == ([], "partial")
+
+
+def test_an_author_of_pictures_is_billed_apart() -> None:
+    author = {"model": "gpt-5.2", "input_tokens": 7, "output_tokens": 9, "reasoning_tokens": 2}
+    usage = {"input_tokens": 5, "input_tokens_details": {"image_tokens": 0, "text_tokens": 5}, "output_tokens": 40}
+    call = read(images, {"usage": usage, "svg_usage": author})
+    assert [part.model for part in call.parts] == [None, "gpt-5.2"]
+    assert call.usage == Usage(input=12, input_image=0, output=7, reasoning=2, output_image=40)
+
+
+@pytest.mark.parametrize("seconds", [9.2, "9.2"])
+def test_sound_is_billed_by_length(seconds: Any) -> None:
+    call = read(transcriptions, {"usage": {"type": "duration", "seconds": seconds}})
+    assert call.usage == Usage(requests={"audio_ms": 9200})
 
 
 ODD: list[dict[str, Any]] = [
@@ -273,7 +326,14 @@ ODD: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("dialect", [chat, completions, embeddings, responses, messages], ids=lambda d: d.name)
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        *(chat, completions, embeddings, responses, messages),
+        *(images, transcriptions, speech, moderations, realtime),
+    ],
+    ids=lambda d: d.name,
+)
 @pytest.mark.parametrize("body", ODD)
 def test_odd_bodies_are_read_as_far_as_they_go(dialect: Dialect, body: dict[str, Any]) -> None:
     call = read(dialect, body)

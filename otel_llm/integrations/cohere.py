@@ -1,0 +1,83 @@
+"""cohere: version 2 and 1 of its API, also on AWS and Oracle's cloud, where the SDK rewrites what it sends."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from otel_llm.dialects.cohere import chat, embeddings, rerank
+from otel_llm.engine.recording import current_recording
+from otel_llm.guard import guard
+from otel_llm.integrations.providers import provider_of
+from otel_llm.integrations.sent import client_patches, reader
+from otel_llm.spec import Hook, Integration, Patch, Request
+
+_ROUTES = {
+    f"/{version}/{name}": dialect
+    for version in ("v1", "v2")
+    for name, dialect in (("chat", chat), ("embed", embeddings), ("rerank", rerank))
+}
+_CLOUDS = {"cohere.aws_client": "aws.bedrock", "cohere.oci_client": "oci"}
+
+
+def _server(httpx_client: Any, host: str | None, port: int | None) -> dict[str, Any]:
+    """Whom a request goes to, in the fields of a `Request`."""
+    for hook in httpx_client.event_hooks["request"]:
+        if hook.__module__ in _CLOUDS:
+            return {"provider": _CLOUDS[hook.__module__], "server_address": None, "server_port": None}
+    return {"provider": provider_of(host, port, "cohere"), "server_address": host, "server_port": port}
+
+
+def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | None:
+    path: str = args[0] if args else kwargs["path"]
+    dialect = _ROUTES.get(f"/{path}")
+    if dialect is None or kwargs["method"] != "POST":
+        return None
+    recording = current_recording()
+    if recording is not None:
+        if kwargs.get("retries"):  # it tries again by calling itself
+            recording.retried(sys.exc_info()[1])
+        return None
+    url = urlsplit(str(client.get_base_url(kwargs.get("base_url"))))
+    return Request(
+        dialect=dialect,
+        body={name: value for name, value in kwargs["json"].items() if value is not kwargs.get("omit")},
+        transport=lambda response: response,
+        **_server(client.httpx_client, url.hostname, url.port or {"http": 80, "https": 443}.get(url.scheme)),
+    )
+
+
+_sent = reader(_ROUTES, lambda _host, _port: "cohere", lambda sent: sent.headers.get("x-fern-sdk-name") == "cohere")
+
+
+def _read_stream(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | None:
+    request = _sent(client, args, kwargs) if kwargs.get("stream") else None
+    if request is None:
+        return None
+    return replace(request, **_server(client, request.server_address, request.server_port))
+
+
+def _should_retry(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    again = wrapped(*args, **kwargs)
+    with guard:
+        recording = current_recording()
+        if again and recording is not None:
+            recording.attempt_answered((args[0] if args else kwargs["response"]).status_code)
+    return again
+
+
+cohere = Integration(
+    name="cohere",
+    distribution="cohere",
+    oldest="5.16.0",
+    newest_major=7,
+    surfaces="chat, embed, rerank; version 2 and 1; AWS and OCI clients",
+    patches=(
+        Patch("cohere.core.http_client", "HttpClient.request", _read),
+        Patch("cohere.core.http_client", "AsyncHttpClient.request", _read),
+        *client_patches(_read_stream, "cohere.core.http_client", "httpx"),
+    ),
+    hooks=(Hook("cohere.core.http_client", "_should_retry", _should_retry),),
+)

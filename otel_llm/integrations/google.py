@@ -1,0 +1,94 @@
+"""google-genai: the Gemini API, and Vertex.
+
+All requests pass one method of its client, whatever does the transport: httpx, aiohttp or requests. What that returns
+is the SDK's own, and gives the chunks of a stream parsed.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from otel_llm.dialects.gemini import embed, generate, images, interactions
+from otel_llm.integrations import sent, speakeasy, tenacity
+from otel_llm.integrations.providers import provider_of
+from otel_llm.spec import Dialect, Follower, Integration, Patch, Request
+
+_INTERACTIONS = "google.genai._gaos"
+"""The package of a generated SDK inside of this one."""
+_VERBS = {
+    "generateContent": generate,
+    "streamGenerateContent": generate,
+    "embedContent": embed,
+    "batchEmbedContents": embed,
+}
+
+
+def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | None:
+    sent: Any = kwargs["http_request"] if "http_request" in kwargs else args[0]
+    data: Any = sent.data
+    if not isinstance(data, dict):
+        return None
+    url = urlsplit(str(sent.url))
+    resource, _, verb = url.path.rpartition(":")
+    body = {**cast("dict[str, Any]", data), "model": _model(resource)}
+    dialect = _prediction(body) if verb == "predict" else _VERBS.get(verb)
+    if dialect is None:
+        return None
+    return Request(
+        dialect=dialect,
+        provider="gcp.vertex_ai" if client.vertexai else "gcp.gemini",
+        body=body,
+        stream=verb == "streamGenerateContent",
+        server_address=url.hostname,
+        server_port=url.port or {"http": 80, "https": 443}.get(url.scheme),
+        follow=_follow,
+        answer=lambda response: response.json,
+    )
+
+
+def _model(resource: str) -> str:
+    """`gemini-x` of `.../models/gemini-x`; `tunedModels/x` and `endpoints/1` as they are."""
+    _, named, model = resource.rpartition("/models/")
+    return model if named else "/".join(resource.split("/")[-2:])
+
+
+def _prediction(body: dict[str, Any]) -> Dialect:
+    texts: Any = body.get("instances")
+    return embed if any("content" in instance for instance in texts or ()) else images
+
+
+def _follow(response: Any, reader: Follower) -> Any:
+    # Weakly, or only the garbage collector would find out that a stream was dropped. (If asynchronous, it has to:
+    # there the SDK itself ties the knot.)
+    kind = cast("Any", type(response))
+    itself = weakref.proxy(response)
+
+    def segments() -> Iterator[Any]:
+        return reader.follow(kind.segments(itself))
+
+    def async_segments() -> AsyncIterator[Any]:
+        return reader.afollow(kind.async_segments(itself))
+
+    response.segments, response.async_segments = segments, async_segments
+    return response
+
+
+google = Integration(
+    name="google_genai",
+    distribution="google-genai",
+    oldest="1.10.0",
+    newest_major=3,
+    surfaces="generate_content, chats, interactions, embeddings, Imagen; Gemini API and Vertex",
+    patches=(
+        *(Patch("google.genai._api_client", f"BaseApiClient.{name}", _read) for name in ("_request", "_async_request")),
+        *sent.patches(
+            [(f"{_INTERACTIONS}.basesdk", name) for name in ("BaseSDK.do_request", "AsyncBaseSDK.do_request_async")],
+            {"/interactions": interactions},
+            lambda host, port: provider_of(host, port, "gcp.gemini"),
+        ),
+    ),
+    hooks=(tenacity.hook("google"), speakeasy.hook(_INTERACTIONS)),
+)

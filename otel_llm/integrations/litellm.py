@@ -1,0 +1,128 @@
+"""litellm: what it sends with its own HTTP clients. What it sends with openai's SDK is recorded there.
+
+Every request passes exactly one of the two, so it counts once; the Router's retries and fallbacks are calls of their
+own, each at its deployment's model. A cache hit or a mocked response sends nothing, and is no call.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
+
+from otel_llm.dialects import cohere, gemini, ollama, watsonx
+from otel_llm.dialects.anthropic_messages import messages
+from otel_llm.dialects.bedrock import converse, invoked
+from otel_llm.dialects.openai_chat import chat, completions, embeddings, unasked
+from otel_llm.dialects.openai_responses import responses
+from otel_llm.engine.recording import current_recording
+from otel_llm.guard import guard
+from otel_llm.integrations.providers import provider_of
+from otel_llm.spec import Dialect, Hook, Integration, Patch, Request
+
+_HTTP = "litellm.llms.custom_httpx.http_handler"
+_Speaks = Dialect | Callable[[Mapping[str, Any]], Dialect]
+"""A dialect, or what finds it by the request body."""
+_ROUTES: tuple[tuple[re.Pattern[str], _Speaks], ...] = tuple(
+    (re.compile(path + "$"), speaks)
+    for path, speaks in (
+        ("/chat/completions", chat),
+        ("/completions", completions),
+        ("/embeddings", embeddings),
+        ("/responses", responses),
+        ("/v1/messages", messages),
+        ("/models/(?P<model>[^/:]+):(?:streamR|r)awPredict", messages),
+        ("/models/(?P<model>[^/:]+):(?:streamG|g)enerateContent", gemini.generate),
+        ("/models/(?P<model>[^/:]+):(?:embedContent|batchEmbedContents)", gemini.embed),
+        ("/model/(?P<model>[^/]+)/converse(?:-stream)?", converse),
+        ("/model/(?P<model>[^/]+)/invoke(?:-with-response-stream)?", invoked),
+        ("/v[12]/chat", cohere.chat),
+        ("/v[12]/embed", cohere.embeddings),
+        ("/v2/rerank", cohere.rerank),
+        ("/api/chat", ollama.chat),
+        ("/api/generate", ollama.generate),
+        ("/api/embed", ollama.embeddings),
+        ("/ml/v1/text/chat(?:_stream)?", watsonx.chat),
+    )
+)
+_NAMES = {
+    "azure_ai": "azure.ai.inference",
+    "bedrock": "aws.bedrock",
+    "cohere_chat": "cohere",
+    "fireworks_ai": "fireworks",
+    "gemini": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "moonshot": "moonshot_ai",
+    "ollama_chat": "ollama",
+    "together_ai": "together",
+    "vertex_ai": "gcp.vertex_ai",
+    "vertex_ai_beta": "gcp.vertex_ai",
+    "watsonx": "ibm.watsonx.ai",
+    "xai": "x_ai",
+}
+"""litellm's names of providers, where ours are others."""
+_MAKERS = {messages: "anthropic", responses: "openai"}
+_TELL_UNASKED = ("groq", "mistral_ai", "together", "fireworks", "cerebras", "x_ai", "deepseek", "openrouter")
+
+
+def _read(_handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | None:
+    url = urlsplit(str(args[0] if args else kwargs["url"]))
+    found = next(((path, speaks) for known, speaks in _ROUTES if (path := known.search(url.path))), None)
+    field = next((name for name in ("data", "json") if kwargs.get(name) is not None), None)
+    if found is None or field is None:
+        return None
+    path, speaks = found
+    sent: Any = kwargs[field]
+    said: Any = json.loads(sent) if isinstance(sent, (str, bytes)) else sent
+    if not isinstance(said, dict):
+        return None
+    named = {name: unquote(model) for model in path.groups() for name in ("model", "modelId")}
+    body = {**cast("dict[str, Any]", said), **named}
+    dialect = speaks if isinstance(speaks, Dialect) else speaks(body)
+    told: str = getattr(kwargs.get("logging_obj"), "custom_llm_provider", None) or _MAKERS.get(dialect, "litellm")
+    provider = provider_of(url.hostname, url.port, _NAMES.get(told, told))
+    if dialect is chat and provider in _TELL_UNASKED:
+        dialect = unasked
+
+    def with_body(changed: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return args, {**kwargs, field: changed if isinstance(sent, dict) else json.dumps(changed)}
+
+    return Request(
+        dialect=dialect,
+        provider=provider,
+        body=body,
+        stream=bool(kwargs.get("stream")),
+        server_address=url.hostname,
+        server_port=url.port or {"http": 80, "https": 443}.get(url.scheme),
+        with_body=None if isinstance(sent, bytes) else with_body,  # signed
+        transport=_answered,
+    )
+
+
+def _answered(response: Any) -> Any:
+    recording = current_recording()
+    if recording is not None:
+        recording.call.response_id = response.headers.get("x-amzn-requestid")  # Converse has none in the body
+    return response
+
+
+def _single_connection_post_request(wrapped: Any, _handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    with guard:
+        recording = current_recording()
+        if recording is not None:
+            recording.retried(sys.exc_info()[1])
+    return wrapped(*args, **kwargs)
+
+
+litellm = Integration(
+    name="litellm",
+    distribution="litellm",
+    oldest="1.95.0",
+    newest_major=1,
+    surfaces="completion, text completion, responses, embeddings, messages, Router: what it sends itself",
+    patches=(Patch(_HTTP, "HTTPHandler.post", _read), Patch(_HTTP, "AsyncHTTPHandler.post", _read)),
+    hooks=(Hook(_HTTP, "AsyncHTTPHandler.single_connection_post_request", _single_connection_post_request),),
+)

@@ -1,0 +1,119 @@
+"""Batches: each call in them counts when its result is read, at batch prices, and never twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from examples.offline_provider import OfflineProvider
+from otel_llm_semconv import attributes as A
+from tests.conformance.conftest import Twice
+from tests.conformance.surfaces import SURFACES, got
+from tests.conformance.ways import VALUES, Seen
+from tests.conftest import Spans
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("no_fault")]
+
+LONG = "[[offline: tokens in=150000 out=50]]"  # two of them together would be priced as long context
+SCRIPTS = ("[[offline: tokens in=1000 out=50; cache hit 800]]", LONG, LONG, "[[offline: 500]]")
+
+
+@pytest.fixture(params=[False, True], ids=["sync", "async"])
+def connect(request: pytest.FixtureRequest, provider: OfflineProvider) -> Callable[[str], Any]:
+    """A client of the SDK."""
+
+    def connect(package: str) -> Any:
+        surface = next((surface for surface in SURFACES if surface.package == package), None)
+        if surface is None:
+            pytest.skip(f"{package} is not installed")
+        return surface.connect(provider.url, asynchronous=request.param)
+
+    return connect
+
+
+async def _messages(client: Any) -> Any:
+    """A batch of Anthropic's; skips where the SDK has none."""
+    batches = getattr(client.messages, "batches", None) or pytest.skip("this anthropic has no batches")
+    params = {"model": "claude-sonnet-4-5-20250929", "max_tokens": 1000}
+    requests = [
+        {"custom_id": str(i), "params": {**params, "messages": [{"role": "user", "content": script}]}}
+        for i, script in enumerate(SCRIPTS)
+    ]
+    return await got(batches.create(requests=requests))
+
+
+async def _lines(results: Any) -> list[Any]:
+    return [line async for line in results] if hasattr(results, "__anext__") else list(results)
+
+
+async def test_message_batches(connect: Callable[[str], Any], twice: Twice) -> None:
+    client = connect("anthropic")
+
+    async def use(seen: Seen) -> None:
+        batch = await _messages(client)
+        for _ in range(2):
+            for line in await _lines(await got(client.messages.batches.results(batch.id))):
+                seen.add(line)
+
+    seen, calls = await twice(VALUES[0], use)
+    assert len(seen.values) == 2 * len(SCRIPTS)
+    assert [(call.attributes or {})[A.OTEL_LLM_PRICE_VARIANT] for call in calls] == ["batch"] * 3
+
+
+@pytest.mark.usefixtures("instrumented")
+async def test_results_that_are_read_half_way_and_again(connect: Callable[[str], Any], audited: Spans) -> None:
+    client = connect("anthropic")
+    batch = await _messages(client)
+    results = await got(client.messages.batches.results(batch.id))
+    await (anext(results) if hasattr(results, "__anext__") else got(next(results)))
+    await got(results.close())
+    await _lines(await got(client.messages.batches.results(batch.id)))
+    assert len(audited()) == 3
+
+
+async def test_batches_of_files(connect: Callable[[str], Any], twice: Twice) -> None:
+    client = connect("openai")
+    chat: list[tuple[str, dict[str, Any]]] = [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": script}]}) for script in SCRIPTS
+    ]
+    asked = [*chat, ("/v1/responses", {"input": SCRIPTS[0]})]
+    file = "\n".join(
+        json.dumps(
+            {"custom_id": str(i), "method": "POST", "url": url, "body": {"model": "gpt-4o-mini-2024-07-18"} | body}
+        )
+        for i, (url, body) in enumerate(asked)
+    )
+
+    async def use(seen: Seen) -> None:
+        given = await got(client.files.create(file=("batch.jsonl", file.encode()), purpose="batch"))
+        batch = await got(
+            client.batches.create(input_file_id=given.id, endpoint="/v1/chat/completions", completion_window="24h")
+        )
+        done = await got(client.batches.retrieve(batch.id))
+        assert (await got(client.files.content(given.id))).text == file
+        for _ in range(2):
+            content = await got(client.files.content(done.output_file_id))
+            seen.add(content.text)
+        async with Opened(client.files.with_streaming_response.content(done.output_file_id)) as response:
+            seen.add(await got(response.read()))
+
+    _seen, calls = await twice(VALUES[0], use)
+    assert [(call.attributes or {})[A.OTEL_LLM_COST_STATUS] for call in calls] == ["priced"] * 4
+    assert [(call.attributes or {})[A.OTEL_LLM_SERVICE_TIER] for call in calls] == ["batch"] * 4
+
+
+class Opened:
+    """A context manager, sync or async."""
+
+    def __init__(self, manager: Any) -> None:
+        self._manager = manager
+
+    async def __aenter__(self) -> Any:
+        enter = getattr(self._manager, "__aenter__", None) or self._manager.__enter__
+        return await got(enter())
+
+    async def __aexit__(self, *error: object) -> None:
+        await got((getattr(self._manager, "__aexit__", None) or self._manager.__exit__)(*error))
