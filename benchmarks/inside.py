@@ -160,8 +160,8 @@ def _shipped() -> Subject:
     _load("otel_llm.integrations:OpenAIInstrumentor")().instrument()
     provider = _load("opentelemetry.trace:get_tracer_provider")()
     drain = _load("otel_llm.late:drain")
-    clickhouse = "otel_llm_exporters.clickhouse.spool"
-    spool = _load(f"{clickhouse}:Spool")(_load(f"{clickhouse}:home")())
+    clickhouse = "otel_llm_exporters.clickhouse"
+    spool = _load(f"{clickhouse}.spool:Spool")(_load(f"{clickhouse}.settings:home")())
     return Subject(lambda: (drain(), provider.force_flush()), lambda: sum(segment.rows for segment in spool.segments()))
 
 
