@@ -157,6 +157,7 @@ class Response:
 
     def __init__(self, pieces: list[bytes]) -> None:
         self.headers = {"content-type": "text/event-stream"}
+        self.is_closed = False
         self.stream: Any = Body(pieces)
 
 
