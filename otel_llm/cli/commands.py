@@ -112,18 +112,12 @@ def show(
     """
     word = interaction.lower()
     wanted = word if word in (*_NEWEST, _COSTLIEST) else ""
-    find = queries.interactions(
-        costliest=word == _COSTLIEST,
-        id_prefix="" if wanted else interaction,
-        user=user,
-        feature=feature,
-        since=since,
-        until=until,
-        limit=1 if wanted else 2,
-    )
+    ask = partial(queries.interactions, user=user, feature=feature, since=since, until=until)
     with opened_store() as store:
-        found = store.query(*find).dicts()
-        exact = [row for row in found if row["InteractionId"] == interaction] or found
+        if wanted:
+            exact = store.query(*ask(costliest=word == _COSTLIEST, limit=1)).dicts()
+        else:
+            exact = store.query(*ask(id=interaction)).dicts() or store.query(*ask(id_prefix=interaction)).dicts()
         if not exact:
             raise click.ClickException(
                 _nothing(since, user, feature)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,12 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.trace import Link, SpanKind, Status
-from store_parts import DATABASE, SECOND, START, TOKEN, MakeSpan, Place, Store, at
+from store_parts import DATABASE, REAL_SERVER, SECOND, START, TOKEN, MakeSpan, Place, Store, at
 
 from otel_llm_exporters.clickhouse.embedded import EmbeddedStore
+from otel_llm_exporters.clickhouse.migrations import Shape, apply, create_database
 from otel_llm_exporters.clickhouse.serve import ChServer
+from otel_llm_exporters.clickhouse.stores import ServerStore
 
 
 class Recorder(SpanProcessor):
@@ -109,15 +110,27 @@ def store(opened_store: EmbeddedStore) -> Store:
 @pytest.fixture(params=["chdb", "server"])
 def place(request: pytest.FixtureRequest, opened_store: EmbeddedStore) -> Iterator[Place]:
     """The real engine behind HTTP, and the real server of OTEL_LLM_TEST_CLICKHOUSE where there is one."""
-    real = os.environ.get("OTEL_LLM_TEST_CLICKHOUSE")
     if request.param == "server":
-        if not real:
+        if not REAL_SERVER:
             pytest.skip("OTEL_LLM_TEST_CLICKHOUSE names no server")
-        yield Place(real, at(real, DATABASE))
+        yield Place(REAL_SERVER, at(REAL_SERVER, DATABASE))
     else:
         with ChServer(opened_store.engine, write=True, token=TOKEN) as server:
             root = at(server.url, user=f"default:{TOKEN}")
             yield Place(root, at(root, DATABASE))
+
+
+@pytest.fixture
+def remote(place: Place) -> Iterator[ServerStore]:
+    """The store of an empty database with our tables."""
+    with ServerStore(place.root, bare=True) as server:
+        server.execute(f"DROP DATABASE IF EXISTS {DATABASE} SYNC")
+        create_database(server, Shape(database=DATABASE))
+        with ServerStore(place.url, bare=True) as database:
+            apply(database)
+        with ServerStore(place.url) as store:
+            yield store
+        server.execute(f"DROP DATABASE {DATABASE} SYNC")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ START = 1_790_000_000_000_000_000
 SECOND = 1_000_000_000
 TOKEN = "let-me-in"
 DATABASE = "otel_llm_test"
+# Read before the fixture that takes all settings away.
+REAL_SERVER = os.environ.get("OTEL_LLM_TEST_CLICKHOUSE")
 
 
 class MakeSpan(Protocol):

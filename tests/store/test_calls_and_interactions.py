@@ -171,6 +171,12 @@ def test_counts_may_come_as_text_or_floats(store: Store, make_span: MakeSpan) ->
     assert store.rows("SELECT InputTokens, OutputTokens FROM llm_calls FINAL") == [(12, 3)]
 
 
+def test_calls_of_every_kind_are_calls(store: Store, make_span: MakeSpan, call_attributes: Attributes) -> None:
+    kinds = ("image_generation", "rerank", "transcription")
+    store.add(*[make_span(call_attributes | {"gen_ai.operation.name": kind}) for kind in kinds])
+    assert store.rows("SELECT Operation FROM llm_calls FINAL ORDER BY Operation") == [(kind,) for kind in kinds]
+
+
 def test_what_is_no_call(store: Store, make_span: MakeSpan) -> None:
     others: list[Attributes] = [
         {"gen_ai.operation.name": "invoke_agent", "gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 5},
@@ -374,6 +380,20 @@ def test_interactions_are_found_and_ordered(store: Store, make_span: MakeSpan, c
     assert found(user="' OR 1=1 --") == []
 
 
+def test_the_latest_is_the_one_that_began_last(store: Store, make_span: MakeSpan, call_attributes: Attributes) -> None:
+    long = {"otel_llm.interaction.id": "long", "otel_llm.interaction.calls": 1}
+    store.add(
+        make_span(long, name="long", start=START, end=START + 100 * SECOND),
+        make_span({**call_attributes, "otel_llm.interaction.id": "long"}, start=START + 90 * SECOND),
+        make_span({**call_attributes, "otel_llm.interaction.id": "short"}, start=START + 50 * SECOND),
+    )
+    rows = store.embedded.query(*queries.interactions(limit=1)).dicts()
+    assert [row["InteractionId"] for row in rows] == ["short"]
+    (row,) = store.embedded.query(*queries.interactions(id="long")).dicts()
+    assert row["Start"] == at(0)
+    assert store.embedded.query(*queries.interactions(id="lon")).rows == []
+
+
 def test_the_tree_has_all_its_spans_once(store: Store, make_span: MakeSpan, call_attributes: Attributes) -> None:
     spans = scene(make_span, call_attributes)
     store.add(*spans)
@@ -481,6 +501,24 @@ def test_a_report_groups_by_several_things_and_tags(
     assert store.embedded.query(*queries.report(["model"], user="nobody")).rows == []
     (total,) = store.embedded.query(*queries.report([], user="nobody")).dicts()
     assert (total["Calls"], total["Cost"], total["CallCoverage"]) == (0, None, None)
+
+
+def test_a_report_knows_what_the_interaction_knows(
+    store: Store, make_span: MakeSpan, call_attributes: Attributes
+) -> None:
+    spans = scene(make_span, call_attributes)
+    tagged = {"otel_llm.interaction.id": "i-1", "otel_llm.interaction.calls": 3, "otel_llm.tag.plan": "pro"}
+    store.add(*spans, make_span(tagged, name="POST /chat", start=START + 5))
+
+    def found(by: str, **filters: Any) -> dict[str, tuple[int, int]]:
+        rows = store.embedded.query(*queries.report([by], **filters)).dicts()
+        return {row["dimension_0"]: (row["Calls"], row["Interactions"]) for row in rows}
+
+    assert found("user") == {"u-1": (3, 1), "u-2": (1, 1), "": (1, 1)}
+    assert found("endpoint") == {"/chat": (3, 1), "": (2, 2)}
+    assert found("tag.plan") == {"pro": (3, 1), "": (2, 2)}
+    assert found("model", user="u-1") == {"m-1-2026": (3, 1)}
+    assert found("user", since=at(1.5), until=at(3.5)) == {"u-1": (2, 1)}
 
 
 def test_every_dimension_works(store: Store, make_span: MakeSpan, call_attributes: Attributes) -> None:

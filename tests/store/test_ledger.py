@@ -300,12 +300,12 @@ def test_a_disk_that_refuses_never_reaches_the_application(tmp_path: Path) -> No
 
 
 MEMORY = """
-    def grown():
-        return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") - before
+    def memory(name):
+        return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(name))
     def calls(count):
         for n in range(count):
             attributes = {f"otel_llm.attribute.{i}": f"value {n} {i}" if i % 2 else n * i for i in range(30)}
-            attributes["text"] = os.urandom(1000).hex()
+            attributes["text"] = emoji + os.urandom(length // 2).hex()
             tracer.start_span("chat m", attributes=attributes).end()
     def busy(count):
         threads = [threading.Thread(target=calls, args=(count,)) for _ in range(2)]
@@ -315,8 +315,8 @@ MEMORY = """
             thread.join()
     busy(300)
     ledger.force_flush()
-    before = 0
-    before = grown()
+    open("/proc/self/clear_refs", "w").write("5")  # the peak begins anew
+    before = memory("VmRSS")
 """
 
 
@@ -326,16 +326,20 @@ MEMORY = """
     ["shutil.rmtree(spool); open(spool, 'w')", "segment.os.fsync = lambda _: time.sleep(3600)"],
     ids=["refuses", "hangs"],
 )
-def test_the_memory_of_the_application_stays_small_whatever_the_disk_does(tmp_path: Path, trouble: str) -> None:
+@pytest.mark.parametrize(("length", "emoji"), [(2000, ""), (20_000, "\N{GRINNING FACE}")], ids=["2 KB", "20 KB"])
+def test_the_memory_of_the_application_stays_small_whatever_the_disk_does(
+    tmp_path: Path, trouble: str, length: int, emoji: str
+) -> None:
     said = run(
         tmp_path,
         f"""
         import shutil, otel_llm_exporters.clickhouse.segment as segment
         spool = str(ledger.spool.directory)
+        length, emoji = {length}, {emoji!r}
         {textwrap.indent(textwrap.dedent(MEMORY), " " * 8).strip()}
         {trouble}
         busy(3000)
-        print(grown(), ledger.spool.dropped, ledger.spool.waiting, file=sys.stderr)
+        print(memory("VmHWM") - before, ledger.spool.dropped, ledger.spool.waiting, file=sys.stderr)
         os._exit(0)
         """,
     )

@@ -6,7 +6,6 @@ Where OTEL_LLM_TEST_CLICKHOUSE names a real server (`http://user:password@host:8
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +17,6 @@ from store_parts import DATABASE, START, TOKEN, MakeSpan, Place, at
 
 from otel_llm_exporters.clickhouse import queries
 from otel_llm_exporters.clickhouse.embedded import EmbeddedStore
-from otel_llm_exporters.clickhouse.migrations import Shape, apply, create_database
 from otel_llm_exporters.clickhouse.native import COLUMNS, encode
 from otel_llm_exporters.clickhouse.serve import ChServer, Refusal, Request
 from otel_llm_exporters.clickhouse.server import connect
@@ -31,19 +29,6 @@ from otel_llm_exporters.clickhouse.stores import (
     open_store,
     served,
 )
-
-
-@pytest.fixture
-def remote(place: Place) -> Iterator[ServerStore]:
-    """The store of an empty database with our tables."""
-    with ServerStore(place.root, bare=True) as server:
-        server.execute(f"DROP DATABASE IF EXISTS {DATABASE} SYNC")
-        create_database(server, Shape(database=DATABASE))
-        with ServerStore(place.url, bare=True) as database:
-            apply(database)
-        with ServerStore(place.url) as store:
-            yield store
-        server.execute(f"DROP DATABASE {DATABASE} SYNC")
 
 
 def insert(place: Place, spans: list[Any]) -> None:

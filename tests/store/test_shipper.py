@@ -1,4 +1,7 @@
-"""Sending the spool to a server: the real engine behind the real client, and everything that goes wrong in between."""
+"""Sending the spool to a server: the real engine behind the real client, and everything that goes wrong in between.
+
+Where OTEL_LLM_TEST_CLICKHOUSE names a real server, the same goes wrong in front of it.
+"""
 
 from __future__ import annotations
 
@@ -9,46 +12,106 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from urllib.parse import unquote_plus, urlsplit
 
 import pytest
-from store_parts import MakeSpan, Store
+import urllib3
+from store_parts import DATABASE, TOKEN, MakeSpan, Place
 
 from examples.offline_provider import OfflineProvider
 from otel_llm_exporters.clickhouse.embedded import EmbeddedStore
 from otel_llm_exporters.clickhouse.native import Block, encode
-from otel_llm_exporters.clickhouse.serve import ChServer, DropConnection, Refusal, Request
+from otel_llm_exporters.clickhouse.serve import ChServer, DropConnection, Refusal
 from otel_llm_exporters.clickhouse.server import ServerError
 from otel_llm_exporters.clickhouse.shipper import Shipper, last_failure
 from otel_llm_exporters.clickhouse.spool import Spool
+from otel_llm_exporters.clickhouse.stores import ServerStore
 
 TOTALS = "SELECT count(), uniqExact(SpanId), sum(TotalCost) FROM llm_calls"
 TRACES = "SELECT count(), uniqExact(SpanId) FROM otel_traces"
 
 
 class Faults:
-    """What the server does to inserts: each entry is used up by one of them."""
+    """What happens to inserts, before and after the server has them: each entry is used up by one of them."""
 
     def __init__(self) -> None:
         self.before: list[Callable[[], None]] = []
         self.after: list[Callable[[], None]] = []
         self.inserts = 0
 
-    def hook(self, waiting: list[Callable[[], None]]) -> Callable[[Request], None]:
-        def act(request: Request) -> None:
-            if request.statement.startswith(b"INSERT INTO otel_traces"):
-                self.inserts += waiting is self.before
-                if waiting:
-                    waiting.pop(0)()
 
-        return act
+class Road(ThreadingHTTPServer):
+    """The way to a server, on which inserts have accidents."""
+
+    daemon_threads = True
+
+    def __init__(self, target: str, faults: Faults) -> None:
+        self.target, self.faults = urlsplit(target), faults
+        self.servers = urllib3.PoolManager(retries=False)
+        super().__init__(("127.0.0.1", 0), _Traveller)
+
+    @property
+    def url(self) -> str:
+        login = self.target.netloc.rpartition("@")[0]
+        return f"http://{login}@127.0.0.1:{self.server_address[1]}{self.target.path}"
+
+
+class _Traveller(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        try:
+            self._pass_on()
+        except Refusal as refusal:
+            self._answer(refusal.status, {}, str(refusal).encode())
+        except DropConnection:
+            self.close_connection = True
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: Any) -> None: ...  # noqa: A002
+
+    def _pass_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        road = cast("Road", self.server)
+        target, faults = road.target, road.faults
+        is_insert = b"INSERT INTO otel_traces" in unquote_plus(self.path).encode() + body[:100]
+        faults.inserts += is_insert
+        if is_insert and faults.before:
+            faults.before.pop(0)()
+        host = target.netloc.rpartition("@")[2]
+        headers = {**self.headers, "Host": host}
+        url = f"{target.scheme}://{host}{self.path}"
+        found = road.servers.request(self.command, url, body=body, headers=headers, decode_content=False)
+        if is_insert and faults.after:
+            faults.after.pop(0)()
+        self._answer(found.status, found.headers, found.data)
+
+    def _answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
 
 def overloaded() -> None:
     raise Refusal(503, "Code: 202. DB::Exception: Too many simultaneous queries. (TOO_MANY_SIMULTANEOUS_QUERIES)")
+
+
+def full() -> None:
+    raise Refusal(500, "Code: 243. DB::Exception: Cannot reserve 1.00 MiB, not enough space. (NOT_ENOUGH_SPACE)")
+
+
+def read_only() -> None:
+    raise Refusal(500, "Code: 242. DB::Exception: Table is in readonly mode. (TABLE_IS_READ_ONLY)")
 
 
 def cut() -> None:
@@ -65,15 +128,14 @@ def faults() -> Faults:
 
 
 @pytest.fixture
-def server(opened_store: EmbeddedStore, store: Store, faults: Faults) -> Iterator[ChServer]:
-    before, after = faults.hook(faults.before), faults.hook(faults.after)
-    with ChServer(opened_store.engine, write=True, token="secret", before=before, after=after) as server:
-        yield server
-
-
-@pytest.fixture
-def url(server: ChServer) -> str:
-    return server.url.replace("://", "://default:secret@") + "/default?send_receive_timeout=1"
+def url(place: Place, remote: ServerStore, faults: Faults) -> Iterator[str]:
+    assert remote
+    with Road(place.url, faults) as road:
+        thread = threading.Thread(target=road.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"{road.url}?send_receive_timeout=1"
+        road.shutdown()
+        thread.join()
 
 
 @pytest.fixture
@@ -103,21 +165,24 @@ def try_until_sent(shipper: Shipper, tries: int = 10) -> int:
     raise AssertionError("never sent")
 
 
-def test_everything_arrives_once(store: Store, spool: Spool, url: str, fill: Callable[[int], None]) -> None:
+def test_everything_arrives_once_and_in_few_inserts(
+    remote: ServerStore, spool: Spool, url: str, fill: Callable[[int], None], faults: Faults
+) -> None:
     fill(7)
     shipper = Shipper(spool, url)
     assert shipper.ship()
     assert shipper.ship()
     assert spool.segments() == []
+    assert faults.inserts == 1
     assert (shipper.moved.spans, shipper.moved.segments) == (21, 3)
-    assert store.rows(TRACES) == [(21, 21)]
-    assert store.rows(TOTALS)[0][:2] == (21, 21)
+    assert remote.query(TRACES).rows == [(21, 21)]
+    assert remote.query(TOTALS).rows[0][:2] == (21, 21)
 
 
-@pytest.mark.parametrize("fault", [overloaded, cut, slow])
+@pytest.mark.parametrize("fault", [overloaded, full, read_only, cut, slow])
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_whatever_happens_to_an_insert_each_span_arrives_once(
-    store: Store,
+    remote: ServerStore,
     spool: Spool,
     url: str,
     fill: Callable[[int], None],
@@ -131,8 +196,8 @@ def test_whatever_happens_to_an_insert_each_span_arrives_once(
     try_until_sent(shipper)
     assert faults.inserts > 1
     assert spool.segments() == []
-    assert store.rows(TRACES) == [(15, 15)]
-    assert store.rows(TOTALS)[0][:2] == (15, 15)
+    assert remote.query(TRACES).rows == [(15, 15)]
+    assert remote.query(TOTALS).rows[0][:2] == (15, 15)
 
 
 def test_what_failed_is_said_and_kept_and_forgotten_when_it_works_again(
@@ -148,7 +213,7 @@ def test_what_failed_is_said_and_kept_and_forgotten_when_it_works_again(
     failure = last_failure(home)
     assert failure
     assert (failure.tries, failure.segment) == (1, spool.segments()[0].path.name)
-    assert "secret" not in failure.message
+    assert TOKEN not in failure.message
     assert len(spool.segments()) == 3
     assert 0.5 <= shipper.pause() <= 1.5
     try_until_sent(shipper)
@@ -158,8 +223,8 @@ def test_what_failed_is_said_and_kept_and_forgotten_when_it_works_again(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("secret", "wrong"), "check the user and the password of OTEL_LLM_CLICKHOUSE_URL"),
-        (("/default", "/nowhere"), "create the database, or name another one in OTEL_LLM_CLICKHOUSE_URL"),
+        (("default:", "default:wrong"), "check the user and the password of OTEL_LLM_CLICKHOUSE_URL"),
+        ((f"/{DATABASE}", "/nowhere"), "create the database, or name another one in OTEL_LLM_CLICKHOUSE_URL"),
         (("http://", "clickhouse://"), "must look like https://user:password@host:8443/database"),
         (("127.0.0.1", "127.0.0.2"), "does not answer \\(Connection refused\\): is it running"),
     ],
@@ -170,7 +235,7 @@ def test_a_wrong_address_is_one_sentence_and_keeps_everything(
     fill(1)
     with pytest.raises(ServerError, match=said) as caught:
         Shipper(spool, url.replace(*change)).ship()
-    assert "secret" not in str(caught.value)
+    assert TOKEN not in str(caught.value)
     assert str(caught.value).count("\n") == 0
     assert len(spool.segments()) == 3
     assert spool.rejected() == []
@@ -186,28 +251,28 @@ def test_a_server_that_may_only_be_read_keeps_everything(
 
 
 def test_tables_that_are_not_there_yet_or_are_others_keep_everything(
-    opened_store: EmbeddedStore, store: Store, spool: Spool, url: str, fill: Callable[[int], None]
+    remote: ServerStore, spool: Spool, url: str, fill: Callable[[int], None]
 ) -> None:
     fill(1)
-    opened_store.execute("RENAME TABLE otel_traces TO hidden")
+    remote.execute("RENAME TABLE otel_traces TO hidden")
     try:
         with pytest.raises(ServerError, match="create the tables with `otel-llm schema apply`"):
             Shipper(spool, url).ship()
-        opened_store.execute("CREATE TABLE otel_traces (Timestamp DateTime) ENGINE = MergeTree ORDER BY Timestamp")
+        remote.execute("CREATE TABLE otel_traces (Timestamp DateTime) ENGINE = MergeTree ORDER BY Timestamp")
         with pytest.raises(ServerError, match="bring the schema up to date with `otel-llm schema apply`"):
             Shipper(spool, url).ship()
     finally:
-        opened_store.execute("DROP TABLE IF EXISTS otel_traces")
-        opened_store.execute("RENAME TABLE hidden TO otel_traces")
+        remote.execute("DROP TABLE IF EXISTS otel_traces SYNC")
+        remote.execute("RENAME TABLE hidden TO otel_traces")
     assert len(spool.segments()) == 3
     assert spool.rejected() == []
     assert Shipper(spool, url).ship()
-    assert store.rows(TRACES) == [(3, 3)]
+    assert remote.query(TRACES).rows == [(3, 3)]
 
 
 @pytest.mark.parametrize("poison", ["half a segment", "no spans at all"])
 def test_a_poisoned_segment_is_put_aside_and_the_rest_arrives(
-    store: Store,
+    remote: ServerStore,
     spool: Spool,
     url: str,
     fill: Callable[[int], None],
@@ -221,14 +286,14 @@ def test_a_poisoned_segment_is_put_aside_and_the_rest_arrives(
     fill(2)
     shipper = Shipper(spool, url)
     try_until_sent(shipper)
-    assert store.rows(TOTALS)[0][:2] == (12, 12)
+    assert remote.query(TOTALS).rows[0][:2] == (12, 12)
     assert shipper.moved.rejected == spool.rejected()
     assert len(spool.rejected()) == 1
     assert spool.rejected()[0].name in caplog.text
 
 
 def test_an_error_that_stays_and_has_no_name_of_ours_is_the_segment_s(
-    store: Store, spool: Spool, url: str, fill: Callable[[int], None], faults: Faults
+    remote: ServerStore, spool: Spool, url: str, fill: Callable[[int], None], faults: Faults
 ) -> None:
     def odd() -> None:
         raise Refusal(500, "Code: 49. DB::Exception: Logical error. (LOGICAL_ERROR)")
@@ -238,7 +303,7 @@ def test_an_error_that_stays_and_has_no_name_of_ours_is_the_segment_s(
     shipper = Shipper(spool, url)
     assert try_until_sent(shipper) == 5
     assert len(spool.rejected()) == 1
-    assert store.rows(TRACES) == [(2, 2)]
+    assert remote.query(TRACES).rows == [(2, 2)]
 
 
 def test_one_at_a_time(spool: Spool, url: str, fill: Callable[[int], None], faults: Faults) -> None:
@@ -260,7 +325,7 @@ def test_one_at_a_time(spool: Spool, url: str, fill: Callable[[int], None], faul
 
 
 def test_processes_that_share_a_spool_and_are_killed(
-    store: Store, spool: Spool, url: str, fill: Callable[[int], None], faults: Faults
+    remote: ServerStore, spool: Spool, url: str, fill: Callable[[int], None], faults: Faults
 ) -> None:
     """Each is killed while its insert is under way, before or after the server took it."""
     fill(4)
@@ -286,12 +351,17 @@ def test_processes_that_share_a_spool_and_are_killed(
         fill(1)
     assert Shipper(spool, url).ship()
     assert spool.segments() == []
-    assert store.rows(TRACES) == [(24, 24)]
-    assert store.rows(TOTALS)[0][:2] == (24, 24)
+    assert remote.query(TRACES).rows == [(24, 24)]
+    assert remote.query(TOTALS).rows[0][:2] == (24, 24)
 
 
 def test_the_application_s_thread_goes_on_until_the_server_is_back(
-    store: Store, spool: Spool, url: str, fill: Callable[[int], None], faults: Faults, caplog: pytest.LogCaptureFixture
+    remote: ServerStore,
+    spool: Spool,
+    url: str,
+    fill: Callable[[int], None],
+    faults: Faults,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     faults.before.extend([overloaded] * 3)
     fill(2)
@@ -303,7 +373,7 @@ def test_the_application_s_thread_goes_on_until_the_server_is_back(
     fill(1)
     shipper.close(10)
     assert spool.segments() == []
-    assert store.rows(TRACES) == [(9, 9)]
+    assert remote.query(TRACES).rows == [(9, 9)]
     warnings = [record for record in caplog.records if "The spans wait in the spool" in record.getMessage()]
     assert len(warnings) <= 1
 
@@ -341,7 +411,7 @@ while not awaited.exists():
 
 @pytest.mark.parametrize("alive", [True, False], ids=["server", "dead server"])
 def test_an_application_sends_by_itself(
-    store: Store, url: str, spool: Spool, provider: OfflineProvider, alive: bool
+    remote: ServerStore, url: str, spool: Spool, provider: OfflineProvider, alive: bool
 ) -> None:
     address = url.partition("?")[0] if alive else "http://127.0.0.1:9/"
     subprocess.run(
@@ -362,7 +432,7 @@ def test_an_application_sends_by_itself(
     billed = sum(entry.cost_nano or 0 for entry in provider.bill)
     if alive:
         assert spool.segments() == []
-        assert store.rows(TOTALS) == [(2, 2, Decimal(billed) / 10**9)]
+        assert remote.query(TOTALS).rows == [(2, 2, Decimal(billed) / 10**9)]
     else:
         assert sum(segment.rows for segment in spool.segments()) == 2
         assert last_failure(spool.directory.parent)

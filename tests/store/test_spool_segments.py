@@ -12,8 +12,9 @@ from store_parts import MakeSpan
 
 from otel_llm_exporters.clickhouse import bounds
 from otel_llm_exporters.clickhouse.native import Block, encode
+from otel_llm_exporters.clickhouse.segment import CorruptSegmentError, Segment
 from otel_llm_exporters.clickhouse.settings import duration, home, number
-from otel_llm_exporters.clickhouse.spool import CorruptSegmentError, Segment, Spool
+from otel_llm_exporters.clickhouse.spool import Spool
 
 
 class Disk:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from otel_llm_exporters.clickhouse.spool import CorruptSegmentError, Segment, Spool, sync_directory, write_durably
+from otel_llm_exporters.clickhouse.segment import CorruptSegmentError, Segment, sync_directory, write_durably
+from otel_llm_exporters.clickhouse.spool import Spool
 
 # One insert takes as many segments as fit, because each costs the same whether it brings one span or thousands.
 _ROWS_AT_ONCE = 20_000

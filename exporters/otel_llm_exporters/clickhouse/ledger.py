@@ -40,12 +40,12 @@ _TAKEN = "_otel_llm_ledger"
 # A process that ends hundreds of interactions in a second must not sync a file for each: segments of interactions come
 # a tenth of a second after the first of them ended, and half a second apart.
 _GATHER, _APART = 0.1, 0.5
-_LIVE_BYTES = 3 << 20
+_LIVE_BYTES = 2 << 20
 _SPAN_BYTES = 6 << 10
 """Of a live span, beside what it says."""
-_FEWEST, _FIRST_GUESS = 16, 64
+_FEWEST, _FIRST_GUESS = 4, 64
 # Encoding needs several times the memory of what it encodes, and an application's thread that helps some milliseconds.
-_BLOCKS = 4
+_BLOCKS = 2
 
 # How long an exit waits for a server; what is not sent by then, the next process sends.
 _FAREWELL = 5.0
@@ -56,7 +56,7 @@ _SOON, _NOW = 1, 2
 class LedgerProcessor(SpanProcessor):
     """Writes every span that ends into the spool, from a thread of its own.
 
-    Spans wait as objects in 3 MB at most, by the size of those before them, then as compressed blocks in the spool's
+    Spans wait as objects in 2 MB at most, by the size of those before them, then as compressed blocks in the spool's
     memory. When they end faster than they can be encoded, the threads that end them help.
     """
 
@@ -108,12 +108,14 @@ class LedgerProcessor(SpanProcessor):
 
     def shutdown(self) -> None:
         """Write everything. Spans that end later are written at once; a second call does nothing new."""
+        ships = self._thread is not None and not self._closed
         self._closed = True
         self._want(_NOW)
         self.force_flush()
         self.spool.close()
-        if self._shipper is not None:
-            self._shipper.close(_FAREWELL)
+        # The thread of a process that lived for a moment may not have come to it.
+        if ships and (shipper := self._shipping()):
+            shipper.close(_FAREWELL)
             self._shipper = None
 
     def _encode(self) -> int:
@@ -129,7 +131,8 @@ class LedgerProcessor(SpanProcessor):
                 # An interrupt must not take them along.
                 self._queue.extendleft(reversed(spans))
                 raise
-            self._most = max(_FEWEST, _LIVE_BYTES // (_SPAN_BYTES + len(block.data) // len(spans)))
+            # Text with an emoji in it takes up to four times what it takes encoded.
+            self._most = max(_FEWEST, _LIVE_BYTES // (_SPAN_BYTES + 4 * len(block.data) // len(spans)))
             self.spool.keep(block)
             return len(spans)
 
@@ -172,6 +175,18 @@ class LedgerProcessor(SpanProcessor):
                 written = time.monotonic()
         finally:
             self._thread = None
+
+    def _shipping(self) -> Shipper | None:
+        """The shipper of this process, at work; None without a server."""
+        with self._encoding:
+            if self._shipper is None and (url := server_url()):
+                from otel_llm_exporters.clickhouse.shipper import Shipper
+
+                shipper = Shipper(self.spool, url)
+                with suppress(RuntimeError):  # no new threads any more: the next process sends
+                    shipper.start()
+                    self._shipper = shipper
+            return self._shipper
 
     def _reset(self) -> None:
         self._queue: deque[ReadableSpan] = deque()

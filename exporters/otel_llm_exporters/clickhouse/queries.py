@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
@@ -10,23 +11,26 @@ from typing import NamedTuple
 
 Value = str | int | datetime | None
 
-_DIMENSIONS = {
+_OF_CALL = {
+    "model": "call.Model",
+    "provider": "call.Provider",
+    "agent": "call.AgentName",
+    "service": "call.ServiceName",
+    "environment": "call.Environment",
+    "operation": "call.Operation",
+    "outcome": "said.Outcome",
+    "day": "toDate(call.Timestamp)",
+}
+_OF_INTERACTION = {
     "user": "UserId",
     "feature": "Feature",
     "endpoint": "Endpoint",
-    "model": "Model",
-    "provider": "Provider",
-    "agent": "AgentName",
     "tenant": "Tenant",
     "session": "SessionId",
-    "service": "ServiceName",
-    "environment": "Environment",
     "interaction": "InteractionName",
-    "operation": "Operation",
-    "outcome": "Outcome",
-    "day": "toDate(Timestamp)",
 }
-DIMENSIONS = (*_DIMENSIONS, "tag.<key>")
+"""What a call that does not say it leaves to its interaction."""
+DIMENSIONS = (*_OF_INTERACTION, *_OF_CALL, "tag.<key>")
 """What a report can be grouped by."""
 
 
@@ -45,6 +49,7 @@ def _sql(name: str) -> str:
 def interactions(
     *,
     costliest: bool = False,
+    id: str = "",  # noqa: A002
     id_prefix: str = "",
     user: str = "",
     feature: str = "",
@@ -54,7 +59,43 @@ def interactions(
 ) -> Query:
     """Interactions with calls, the latest first; an empty filter lets everything pass."""
     filters: dict[str, Value] = {"user": user, "feature": feature, "since": since, "until": until, "limit": limit}
-    return Query(_sql("interactions"), {**filters, "id": id_prefix, "costliest": int(costliest)})
+    parameters = {**filters, "id": id, "prefix": id_prefix, "costliest": int(costliest)}
+    candidates = [sql for name, sql in _CANDIDATES.items() if parameters.get(name)]
+    if not (candidates or costliest or id_prefix or until):
+        candidates = [_LATEST]
+    sql = _sql("interactions").replace("/* CANDIDATES */", "".join(f"\n    AND {sql}" for sql in candidates))
+    return Query(sql, parameters)
+
+
+_WHO = """InteractionId IN
+    (
+        SELECT InteractionId FROM llm_calls WHERE {column} = {parameter}
+        UNION ALL
+        SELECT InteractionId FROM interaction_roots WHERE {column} = {parameter}
+    )"""
+# Which interactions may be wanted, found without putting all of them together.
+_CANDIDATES = {
+    "id": "InteractionId = {id:String}",
+    "user": _WHO.format(column="UserId", parameter="{user:String}"),
+    "feature": _WHO.format(column="Feature", parameter="{feature:String}"),
+    "since": "InteractionId IN (SELECT InteractionId FROM llm_calls WHERE Timestamp >= {since:DateTime64(6)})",
+}
+# One that began later than some others did has calls after these began.
+_LATEST = """InteractionId IN
+    (
+        WITH some AS
+        (
+            SELECT InteractionId
+            FROM llm_calls
+            GROUP BY InteractionId
+            ORDER BY max(Timestamp) DESC
+            LIMIT {limit:UInt64}
+        )
+        SELECT InteractionId
+        FROM llm_calls
+        WHERE Timestamp >= (SELECT min(Timestamp) FROM llm_calls WHERE InteractionId IN some)
+            OR Timestamp >= (SELECT minOrNull(Timestamp) FROM interaction_roots WHERE InteractionId IN some)
+    )"""
 
 
 def spans(interaction_id: str) -> Query:
@@ -82,19 +123,56 @@ def report(
     """
     parameters: dict[str, Value] = {"user": user, "feature": feature, "since": since, "until": until, "limit": limit}
     expressions: list[str] = []
+    filters = {_OF_INTERACTION[name] for name, wanted in (("user", user), ("feature", feature)) if wanted}
+    lacking = {f"call.{column} = ''" for column in filters}
     for number, dimension in enumerate(by):
         if dimension.startswith("tag."):
+            tag = f"{{tag_{number}:String}}"
             parameters[f"tag_{number}"] = dimension.removeprefix("tag.")
-            expressions.append(f"Tags[{{tag_{number}:String}}] AS dimension_{number},")
-        elif dimension in _DIMENSIONS:
-            expressions.append(f"{_DIMENSIONS[dimension]} AS dimension_{number},")
+            lacking.add(f"NOT mapContains(call.Tags, {tag})")
+            expressions.append(f"if(mapContains(call.Tags, {tag}), call.Tags, whole.Tags)[{tag}]")
+        elif dimension in _OF_INTERACTION:
+            lacking.add(f"call.{_OF_INTERACTION[dimension]} = ''")
+            expressions.append(_said(_OF_INTERACTION[dimension]))
+        elif dimension in _OF_CALL:
+            expressions.append(_OF_CALL[dimension])
         else:
             raise ValueError(f"Cannot group by {dimension!r}: choose from {', '.join(DIMENSIONS)}.")
-    joined = "LEFT JOIN interaction_outcomes USING (InteractionId)" if "outcome" in by else ""
-    names = "".join(f"dimension_{number}, " for number in range(len(by)))
-    sql = _sql("report").replace("/* NAMES */", names).replace("/* DIMENSIONS */", " ".join(expressions))
-    sql = sql.replace("/* OUTCOMES */", joined)
-    return Query(sql, parameters)
+    names = [f"dimension_{number}" for number in range(len(by))]
+    parts = {
+        "NAMES": "".join(f"{name}, " for name in names),
+        "SUMS": "".join(f"sums.{name} AS {name}, " for name in names),
+        "ANY": "".join(f"any({name}) AS {name}, " for name in names),
+        "DIMENSIONS": "".join(f"{expression} AS {name}, " for expression, name in zip(expressions, names, strict=True)),
+        "USER": _said("UserId") if user else "''",
+        "FEATURE": _said("Feature") if feature else "''",
+        "OUTCOMES": _OUTCOMES if "outcome" in by else "",
+        "IDENTITIES": _IDENTITIES.replace("/* LACKING */", " OR ".join(sorted(lacking))) if lacking else "",
+        "JOIN": "INNER" if by else "CROSS",
+        "USING": f"USING ({', '.join(names)})" if by else "",
+    }
+    return Query(re.sub(r"/\* ([A-Z]+) \*/", lambda found: parts[found[1]], _sql("report")), parameters)
+
+
+def _said(column: str) -> str:
+    return f"if(call.{column} != '', call.{column}, whole.{column})"
+
+
+_OUTCOMES = "LEFT JOIN interaction_outcomes AS said ON call.InteractionId = said.InteractionId"
+# Only of the interactions that are asked, because most calls say it themselves.
+_IDENTITIES = """LEFT JOIN
+    (
+        SELECT *
+        FROM interaction_identities
+        WHERE InteractionId IN
+        (
+            SELECT InteractionId
+            FROM llm_calls AS call
+            WHERE (/* LACKING */)
+                AND ({since:Nullable(DateTime64(6))} IS NULL OR Timestamp >= {since:Nullable(DateTime64(6))})
+                AND ({until:Nullable(DateTime64(6))} IS NULL OR Timestamp < {until:Nullable(DateTime64(6))})
+        )
+    ) AS whole ON if(/* LACKING */, call.InteractionId, '') = whole.InteractionId"""
 
 
 def unpriced(*, since: datetime | None = None, until: datetime | None = None) -> Query:

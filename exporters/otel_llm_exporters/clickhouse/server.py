@@ -23,7 +23,11 @@ _ANSWER_TIMEOUT = 120
 _TEXT = re.compile(r"DB::Exception: (?!Code: )(?P<text>.*?)[.:]? ?\((?:[A-Z0-9_]+)\)", re.DOTALL)
 # What the network says, deep inside what urllib3 says of it.
 _NETWORK = re.compile(
-    r"(?:\[Errno -?\d+\] |: )(?P<said>[\w ]+(?:refused|reset by peer|timed out|not known|unreachable|resolution))"
+    r"(?:\[Errno -?\d+\] |: |')"
+    r"(?P<said>[\w ]+(?:refused|reset by peer|timed out|not known|unreachable|resolution|without response))"
+)
+_TLS = re.compile(
+    r"\bSSL\w*Error\(.*?(?:verify failed: (?P<mistrust>.*?)\.? \(_ssl|(?P<plain>wrong version number)|\)\))"
 )
 _NOISE = re.compile(r",? Stack trace|\. Expected one of: | \(for url |: While executing | \(version ")
 # What ClickHouse calls bytes that are not what they should be.
@@ -125,6 +129,8 @@ class errors:  # noqa: N801 - reads as a phrase: `with errors(url):`
 
 
 def _explained(error: Any, where: str) -> ServerError:
+    if tls := _TLS.search(str(error)):
+        return ServerError(f"{where} cannot be reached by TLS: {_advice(tls)}.", "refuses")
     network = _NETWORK.search(str(error))
     if network:
         return ServerError(
@@ -142,6 +148,16 @@ def _explained(error: Any, where: str) -> ServerError:
     if (name or coded) and name not in _OVERLOADED:
         return ServerError(text, "statement")
     return ServerError(f"{where} does not answer as it should: {text}.", "away")
+
+
+def _advice(tls: re.Match[str]) -> str:
+    if tls["mistrust"]:
+        return (
+            f"{tls['mistrust']}; who vouches for it, OTEL_LLM_CLICKHOUSE_URL must say with `?ca_cert=/path/to/ca.pem`"
+        )
+    if tls["plain"]:
+        return "it speaks plain HTTP; OTEL_LLM_CLICKHOUSE_URL must begin with http:// or name another port"
+    return "the ca_cert of OTEL_LLM_CLICKHOUSE_URL must be a file of certificates in PEM"
 
 
 # Named errors that pass by themselves.

@@ -20,26 +20,19 @@ from pathlib import Path
 from otel_llm_exporters.clickhouse.bounds import Bounds
 from otel_llm_exporters.clickhouse.drops import Drop, Drops
 from otel_llm_exporters.clickhouse.native import Block
-from otel_llm_exporters.clickhouse.segment import (
-    CorruptSegmentError,
-    Segment,
-    sync_directory,
-    sync_file,
-    write_durably,
-)
-from otel_llm_exporters.clickhouse.settings import choice, home, number
+from otel_llm_exporters.clickhouse.segment import Segment, sync_directory, sync_file, write_durably
+from otel_llm_exporters.clickhouse.settings import choice, number
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
-__all__ = ["CorruptSegmentError", "Segment", "Spool", "after_fork", "home", "sync_directory", "write_durably"]
-
 _logger = logging.getLogger(__name__)
 _FASTEST = 1
-# A backlog makes larger segments, which are imported faster.
+# A backlog makes larger segments, which are imported faster; but what is written is in memory twice.
 _LARGEST_SEGMENT = 4096
+_LARGEST_BYTES = 1 << 19
 _MEMORY = 3 << 20
 _SYNC_INTERVAL = 1.0
 _PATIENCE = 1.0
@@ -191,10 +184,11 @@ class Spool:
     def _next(self) -> list[Block]:
         """Return the blocks that make the next segment."""
         blocks: list[Block] = []
-        rows = 0
+        rows = size = 0
         for index in range(len(self._blocks)):
             rows += self._blocks[index].rows
-            if blocks and rows > _LARGEST_SEGMENT:
+            size += len(self._blocks[index].data)
+            if blocks and (rows > _LARGEST_SEGMENT or size > _LARGEST_BYTES):
                 break
             blocks.append(self._blocks[index])
         return blocks

@@ -8,7 +8,7 @@ SELECT
     sum(TotalCost) AS Cost,
     count() AS Calls,
     count(TotalCost) AS PricedCalls,
-    uniqExact(InteractionId) AS Interactions,
+    uniqExact(cityHash64(InteractionId)) AS Interactions,
     sum(InputTokens) AS InputTokens,
     sum(OutputTokens) AS OutputTokens,
     sum(CacheReadTokens) AS CacheReadTokens,
@@ -18,48 +18,66 @@ GROUP BY Day;
 
 CREATE VIEW IF NOT EXISTS cost_by_user AS
 SELECT
-    toDate(Timestamp) AS Day,
-    UserId,
+    toDate(call.Timestamp) AS Day,
+    if(call.UserId != '', call.UserId, whole.UserId) AS UserId,
     sum(TotalCost) AS Cost,
     count() AS Calls,
     count(TotalCost) AS PricedCalls,
-    uniqExact(InteractionId) AS Interactions,
+    uniqExact(cityHash64(call.InteractionId)) AS Interactions,
     sum(InputTokens) AS InputTokens,
     sum(OutputTokens) AS OutputTokens,
     sum(CacheReadTokens) AS CacheReadTokens,
     countIf(Status = 'Error') AS Errors
-FROM attributed_calls
+FROM llm_calls AS call FINAL
+LEFT JOIN
+(
+    SELECT InteractionId, UserId
+    FROM interaction_identities
+    WHERE InteractionId IN (SELECT InteractionId FROM llm_calls WHERE UserId = '')
+) AS whole ON if(call.UserId = '', call.InteractionId, '') = whole.InteractionId
 GROUP BY Day, UserId;
 
 CREATE VIEW IF NOT EXISTS cost_by_feature AS
 SELECT
-    toDate(Timestamp) AS Day,
-    Feature,
+    toDate(call.Timestamp) AS Day,
+    if(call.Feature != '', call.Feature, whole.Feature) AS Feature,
     sum(TotalCost) AS Cost,
     count() AS Calls,
     count(TotalCost) AS PricedCalls,
-    uniqExact(InteractionId) AS Interactions,
+    uniqExact(cityHash64(call.InteractionId)) AS Interactions,
     sum(InputTokens) AS InputTokens,
     sum(OutputTokens) AS OutputTokens,
     sum(CacheReadTokens) AS CacheReadTokens,
     countIf(Status = 'Error') AS Errors
-FROM attributed_calls
+FROM llm_calls AS call FINAL
+LEFT JOIN
+(
+    SELECT InteractionId, Feature
+    FROM interaction_identities
+    WHERE InteractionId IN (SELECT InteractionId FROM llm_calls WHERE Feature = '')
+) AS whole ON if(call.Feature = '', call.InteractionId, '') = whole.InteractionId
 GROUP BY Day, Feature;
 
 CREATE VIEW IF NOT EXISTS cost_by_endpoint AS
 SELECT
-    toDate(Timestamp) AS Day,
-    ServiceName,
-    Endpoint,
+    toDate(call.Timestamp) AS Day,
+    call.ServiceName AS ServiceName,
+    if(call.Endpoint != '', call.Endpoint, whole.Endpoint) AS Endpoint,
     sum(TotalCost) AS Cost,
     count() AS Calls,
     count(TotalCost) AS PricedCalls,
-    uniqExact(InteractionId) AS Interactions,
+    uniqExact(cityHash64(call.InteractionId)) AS Interactions,
     sum(InputTokens) AS InputTokens,
     sum(OutputTokens) AS OutputTokens,
     sum(CacheReadTokens) AS CacheReadTokens,
     countIf(Status = 'Error') AS Errors
-FROM attributed_calls
+FROM llm_calls AS call FINAL
+LEFT JOIN
+(
+    SELECT InteractionId, Endpoint
+    FROM interaction_identities
+    WHERE InteractionId IN (SELECT InteractionId FROM llm_calls WHERE Endpoint = '')
+) AS whole ON if(call.Endpoint = '', call.InteractionId, '') = whole.InteractionId
 GROUP BY Day, ServiceName, Endpoint;
 
 CREATE VIEW IF NOT EXISTS cost_by_model AS
@@ -70,7 +88,7 @@ SELECT
     sum(TotalCost) AS Cost,
     count() AS Calls,
     count(TotalCost) AS PricedCalls,
-    uniqExact(InteractionId) AS Interactions,
+    uniqExact(cityHash64(InteractionId)) AS Interactions,
     sum(InputTokens) AS InputTokens,
     sum(OutputTokens) AS OutputTokens,
     sum(CacheReadTokens) AS CacheReadTokens,
@@ -86,7 +104,7 @@ SELECT
     sum(TotalCost) AS Cost,
     count() AS Calls,
     count(TotalCost) AS PricedCalls,
-    uniqExact(InteractionId) AS Interactions,
+    uniqExact(cityHash64(InteractionId)) AS Interactions,
     sum(InputTokens) AS InputTokens,
     sum(OutputTokens) AS OutputTokens,
     sum(CacheReadTokens) AS CacheReadTokens,
