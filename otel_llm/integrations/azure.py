@@ -16,7 +16,7 @@ from weakref import ref
 from otel_llm.dialects.openai_chat import embeddings, unasked
 from otel_llm.engine.recording import current_recording
 from otel_llm.guard import guard
-from otel_llm.integrations.providers import provider_of
+from otel_llm.integrations.providers import port_of, provider_of
 from otel_llm.integrations.stainless import route
 from otel_llm.spec import Follower, Hook, Integration, Patch, Request
 
@@ -39,7 +39,7 @@ def _read(_pipeline: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Requ
         body=cast("dict[str, Any]", body),
         stream=bool(kwargs.get("stream")),
         server_address=url.hostname,
-        server_port=url.port or {"http": 80, "https": 443}.get(url.scheme),
+        server_port=port_of(url),
         transport=_whole,
         follow=_follow,
     )

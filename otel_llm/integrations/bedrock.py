@@ -14,6 +14,7 @@ from otel_llm.engine.proxy import Proxy
 from otel_llm.engine.recording import current_recording
 from otel_llm.framing import Document, amazon_event
 from otel_llm.guard import guard
+from otel_llm.integrations.providers import port_of
 from otel_llm.spec import Follower, Hook, Integration, Patch, Request
 
 _STREAMS = {"Converse": False, "ConverseStream": True, "InvokeModel": False, "InvokeModelWithResponseStream": True}
@@ -35,7 +36,7 @@ def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request
         body=body,
         stream=stream,
         server_address=url.hostname,
-        server_port=url.port or {"http": 80, "https": 443}.get(url.scheme),
+        server_port=port_of(url),
         follow=_follow,
         lazy=own,
     )

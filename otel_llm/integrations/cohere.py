@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from otel_llm.dialects.cohere import chat, embeddings, rerank
 from otel_llm.engine.recording import current_recording
 from otel_llm.guard import guard
-from otel_llm.integrations.providers import provider_of
+from otel_llm.integrations.providers import port_of, provider_of
 from otel_llm.integrations.sent import client_patches, reader
 from otel_llm.spec import Hook, Integration, Patch, Request
 
@@ -45,7 +45,7 @@ def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request
         dialect=dialect,
         body={name: value for name, value in kwargs["json"].items() if value is not kwargs.get("omit")},
         transport=lambda response: response,
-        **_server(client.httpx_client, url.hostname, url.port or {"http": 80, "https": 443}.get(url.scheme)),
+        **_server(client.httpx_client, url.hostname, port_of(url)),
     )
 
 

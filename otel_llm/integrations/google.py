@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from otel_llm.dialects.gemini import embed, generate, images, interactions
 from otel_llm.integrations import sent, speakeasy, tenacity
-from otel_llm.integrations.providers import provider_of
+from otel_llm.integrations.providers import port_of, provider_of
 from otel_llm.spec import Dialect, Follower, Integration, Patch, Request
 
 _INTERACTIONS = "google.genai._gaos"
@@ -43,7 +43,7 @@ def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request
         body=body,
         stream=verb == "streamGenerateContent",
         server_address=url.hostname,
-        server_port=url.port or {"http": 80, "https": 443}.get(url.scheme),
+        server_port=port_of(url),
         follow=_follow,
         answer=lambda response: response.json,
     )

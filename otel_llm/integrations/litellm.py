@@ -20,7 +20,7 @@ from otel_llm.dialects.openai_chat import chat, completions, embeddings, unasked
 from otel_llm.dialects.openai_responses import responses
 from otel_llm.engine.recording import current_recording
 from otel_llm.guard import guard
-from otel_llm.integrations.providers import provider_of
+from otel_llm.integrations.providers import port_of, provider_of
 from otel_llm.spec import Dialect, Hook, Integration, Patch, Request
 
 _HTTP = "litellm.llms.custom_httpx.http_handler"
@@ -96,7 +96,7 @@ def _read(_handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Reque
         body=body,
         stream=bool(kwargs.get("stream")),
         server_address=url.hostname,
-        server_port=url.port or {"http": 80, "https": 443}.get(url.scheme),
+        server_port=port_of(url),
         with_body=None if isinstance(sent, bytes) else with_body,  # signed
         transport=_answered,
     )

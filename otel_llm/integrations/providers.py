@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 _HOSTS = {
     "api.openai.com": "openai",
     "api.anthropic.com": "anthropic",
@@ -64,3 +66,8 @@ def provider_of(host: str | None, port: int | None, default: str) -> str:
         if found is not None:
             return found
     return _PORTS.get(port or 0, default)
+
+
+def port_of(url: Any) -> int | None:
+    """The port of an httpx URL or a `urlsplit` result, said or not."""
+    return url.port or {"http": 80, "https": 443}.get(url.scheme)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from otel_llm.engine.recording import current_recording
+from otel_llm.integrations.providers import port_of
 from otel_llm.integrations.stainless import route
 from otel_llm.spec import Dialect, Patch, Request
 
@@ -60,7 +61,7 @@ def reader(
             # Some stream every response, to read it whole.
             stream=bool(kwargs.get("stream")) and body.get("stream") is not False,
             server_address=host,
-            server_port=port or {"http": 80, "https": 443}.get(sent.url.scheme),
+            server_port=port_of(sent.url),
             with_body=lambda body: _with_body(sent, args, kwargs, body),
             transport=lambda response: response,
         )

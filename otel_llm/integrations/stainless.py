@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from otel_llm.engine.recording import current_recording
 from otel_llm.guard import guard
-from otel_llm.integrations.providers import provider_of
+from otel_llm.integrations.providers import port_of, provider_of
 from otel_llm.spec import Batch, Dialect, Hook, Late, Patch, Request
 
 Server = tuple[str, str | None, int | None]
@@ -69,7 +69,7 @@ def _reader(
         url = client.base_url
         known = servers.get(client)
         if known is None or (known[0] is not url and known[0] != url):
-            port = url.port or {"http": 80, "https": 443}.get(url.scheme)
+            port = port_of(url)
             known = servers[client] = (url, (provider(client, url.host, port), url.host, port))
         return known[1]
 

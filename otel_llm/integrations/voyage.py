@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from otel_llm.dialects.voyage import embeddings, rerank
 from otel_llm.integrations import tenacity
+from otel_llm.integrations.providers import port_of
 from otel_llm.spec import Dialect, Integration, Patch, Request
 
 _METHODS = {
@@ -33,7 +34,7 @@ def _reader(method: str, dialect: Dialect) -> Callable[[Any, tuple[Any, ...], di
             provider="voyageai",
             body=body,
             server_address=url.hostname,
-            server_port=url.port or {"http": 80, "https": 443}.get(url.scheme),
+            server_port=port_of(url),
         )
 
     return read
