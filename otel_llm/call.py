@@ -180,6 +180,7 @@ def http_status(error: BaseException) -> int | None:
     told: tuple[Any, ...] = (
         getattr(error, "status_code", None),
         getattr(error, "http_status", None),
+        getattr(error, "status", None),
         getattr(error, "code", None),
         getattr(cast("Any", response), "status_code", None),
         cast("dict[str, Any]", botocore or {}).get("HTTPStatusCode"),

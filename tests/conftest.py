@@ -36,6 +36,7 @@ SETTINGS = (
     "VOYAGE_",
     "HF_TOKEN",
     "AZURE_",
+    "REPLICATE_",
     "AWS_",
     "GOOGLE_",
     "XAI_",

@@ -211,7 +211,8 @@ gpt-4o-mini-2024-07-18 gpt-4o-2024-08-06 gpt-5.2-2025-12-11 o3-2025-04-16 gpt-4o
 gpt-audio-2025-08-28 claude-sonnet-4-5-20250929 claude-opus-4-5-20251101 claude-haiku-4-5-20251001
 """
 SNAPSHOTS = {re.sub(r"-\d{4}-?\d\d-?\d\d$", "", name): name for name in _DATED.split()}
-"""What a model's short name stands for: the response names the snapshot."""
+"""What a model's short name stands for: the response names the snapshot; of a version (Replicate), the model."""
+SNAPSHOTS["5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15ccaa"] = "replicate/hello-world"
 
 Rates = dict[str, Decimal]
 

@@ -27,6 +27,7 @@ from examples.offline_provider import (
     odd,
     ollama,
     openai,
+    replicate,
     responses,
     voyage,
     watsonx,
@@ -64,6 +65,7 @@ _FORMATS: tuple[Callable[[str], Route | None], ...] = (
     cohere.route,
     media.route,
     ollama.route,
+    replicate.route,
     voyage.route,
     watsonx.route,
 )
@@ -299,7 +301,17 @@ class OfflineProvider:
                 x.charged, entry.status = True, 200
                 if not prompt.stream:
                     return client.answer(200, json.dumps(responses.plain(x, "queued")).encode())
+        if to.wire is replicate.PREDICTIONS:
+            return self._predict(client, x, "wait" in headers.get("prefer", ""))
         return await (self._stream if prompt.stream else self._plain)(client, x)
+
+    def _predict(self, client: Client, x: Exchange, waits: bool) -> None:
+        """Begin a prediction, which others ask for. One that failed says nothing of its tokens."""
+        for what in ("", "/stream"):
+            self._background[f"/v1/predictions/{x.id}{what}"] = x
+        self._charge(x, None, complete=not x.script.incomplete, sent=x.script.usage and not x.script.incomplete)
+        x.charged, x.entry.status = True, 201
+        client.answer(201, json.dumps(replicate.plain(x, None if waits else "queued")).encode())
 
     def _exchange(self, to: Route, entry: RequestEntry, body: Json, prompt: Prompt, script: Script) -> Exchange:
         usual = _TIERS.get(to.provider) if to.wire.name in ("chat", "responses", "messages") else None
@@ -331,13 +343,14 @@ class OfflineProvider:
     async def _ask_again(self, client: Client, x: Exchange, target: str) -> None:
         """Tell what became of a response in the background. The first time, it is still being made."""
         asked = parse_qs(target.partition("?")[2])
-        if "stream" in asked:
+        if "stream" in asked or target.endswith("/stream"):
             return await self._stream(client, x, int(asked.get("starting_after", ["-1"])[0]))
         status = None if x.polled else "in_progress"
         x.polled += 1
         if target.endswith("/cancel"):
             status, x.polled = "cancelled", 0
-        return client.answer(200, json.dumps(responses.plain(x, status)).encode())
+        told = (replicate if x.wire is replicate.PREDICTIONS else responses).plain(x, status)
+        return client.answer(200, json.dumps(told).encode())
 
     async def _plain(self, client: Client, x: Exchange) -> None:
         body = x.wire.plain(x) | ({"surprise": odd.UNKNOWN_EVENT} if x.script.odd == "unknown event" else {})

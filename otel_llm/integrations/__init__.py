@@ -20,6 +20,7 @@ from otel_llm.integrations.mistral import mistral
 from otel_llm.integrations.ollama import ollama
 from otel_llm.integrations.openai import openai
 from otel_llm.integrations.openai_alike import cerebras, fireworks, together
+from otel_llm.integrations.replicate import replicate
 from otel_llm.integrations.voyage import voyage
 from otel_llm.integrations.watsonx import watsonx
 from otel_llm.integrations.xai import xai
@@ -44,6 +45,7 @@ INTEGRATIONS: tuple[Integration, ...] = (
     ollama,
     voyage,
     huggingface,
+    replicate,
 )
 """Every SDK that is instrumented: the one source of the support table, the test matrix and `otel-llm doctor`."""
 
@@ -88,5 +90,6 @@ CohereInstrumentor = _instrumentor(cohere)
 OllamaInstrumentor = _instrumentor(ollama)
 VoyageInstrumentor = _instrumentor(voyage)
 HuggingFaceInstrumentor = _instrumentor(huggingface)
+ReplicateInstrumentor = _instrumentor(replicate)
 BedrockInstrumentor = _instrumentor(bedrock)
 AiobotocoreInstrumentor = _instrumentor(aiobotocore)
