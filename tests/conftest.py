@@ -96,8 +96,14 @@ def spans(recorder: InMemorySpanExporter, caplog: pytest.LogCaptureFixture) -> I
 
 @pytest.fixture
 def calls(spans: Spans) -> Spans:
-    """The spans of model calls that have ended since the test began."""
-    return lambda: [span for span in spans() if A.GEN_AI_PROVIDER_NAME in (span.attributes or {})]
+    """The spans of model calls that have ended since the test began, in the order of their beginnings.
+
+    The first to end waits for the prices, and so ends after later ones.
+    """
+    return lambda: sorted(
+        (span for span in spans() if A.GEN_AI_PROVIDER_NAME in (span.attributes or {})),
+        key=lambda span: span.start_time or 0,
+    )
 
 
 @pytest.fixture
