@@ -159,11 +159,7 @@ class LedgerProcessor(SpanProcessor):
 
     def _run(self) -> None:
         try:
-            if self._shipper is None and (url := server_url()):
-                from otel_llm_exporters.clickhouse.shipper import Shipper
-
-                self._shipper = Shipper(self.spool, url)
-                self._shipper.start()
+            self._shipping()
             written = float("-inf")
             while not self._closed:
                 with suppress(Empty):

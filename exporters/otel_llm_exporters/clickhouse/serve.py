@@ -25,10 +25,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Any, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import parse_qsl, urlsplit
 
 from otel_llm_exporters.clickhouse.stores import QueryError
+
+if TYPE_CHECKING:
+    from otel_llm_exporters.clickhouse.embedded import Engine
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -67,36 +70,6 @@ _STATUSES = {
     HTTPStatus.NOT_IMPLEMENTED: (48,),
 }
 _STATUS = {code: status for status, codes in _STATUSES.items() for code in codes}
-
-
-class Engine(Protocol):
-    """What a server stands in front of."""
-
-    def run(
-        self,
-        sql: str,
-        format: str,  # noqa: A002
-        *,
-        settings: Mapping[str, str],
-        parameters: Mapping[str, str],
-        database: str = "",
-        read_only: bool = True,
-    ) -> bytes:
-        """Run a statement; its own FORMAT outranks `format`. Parameters are as in a URL. Raises QueryError."""
-        ...
-
-    def insert(
-        self,
-        into: str,
-        format: str,  # noqa: A002
-        data: bytes,
-        *,
-        settings: Mapping[str, str],
-        database: str = "",
-        read_only: bool = True,
-    ) -> int:
-        """Insert `data` by the statement `into`, which has no FORMAT; return how many rows. Raises QueryError."""
-        ...
 
 
 class DropConnection(Exception):  # noqa: N818 - it is no error: a hook asks for it

@@ -121,12 +121,11 @@ class ServerStore:
             self._client: Any = connect(self._url)
         except ServerError as error:
             raise StoreError(str(error)) from None
-        try:
+        with ExitStack() as failing:
+            failing.callback(self._client.close)
             if not self._bare:
                 self._check()
-        except BaseException:
-            self._client.close()
-            raise
+            failing.pop_all()
         return self
 
     def __exit__(
