@@ -26,27 +26,24 @@ from otel_llm.spec import Dialect, Hook, Integration, Patch, Request
 _HTTP = "litellm.llms.custom_httpx.http_handler"
 _Speaks = Dialect | Callable[[Mapping[str, Any]], Dialect]
 """A dialect, or what finds it by the request body."""
-_ROUTES: tuple[tuple[re.Pattern[str], _Speaks], ...] = tuple(
-    (re.compile(path + "$"), speaks)
-    for path, speaks in (
-        ("/chat/completions", chat),
-        ("/completions", completions),
-        ("/embeddings", embeddings),
-        ("/responses", responses),
-        ("/v1/messages", messages),
-        ("/models/(?P<model>[^/:]+):(?:streamR|r)awPredict", messages),
-        ("/models/(?P<model>[^/:]+):(?:streamG|g)enerateContent", gemini.generate),
-        ("/models/(?P<model>[^/:]+):(?:embedContent|batchEmbedContents)", gemini.embed),
-        ("/model/(?P<model>[^/]+)/converse(?:-stream)?", converse),
-        ("/model/(?P<model>[^/]+)/invoke(?:-with-response-stream)?", invoked),
-        ("/v[12]/chat", cohere.chat),
-        ("/v[12]/embed", cohere.embeddings),
-        ("/v2/rerank", cohere.rerank),
-        ("/api/chat", ollama.chat),
-        ("/api/generate", ollama.generate),
-        ("/api/embed", ollama.embeddings),
-        ("/ml/v1/text/chat(?:_stream)?", watsonx.chat),
-    )
+_ROUTES: tuple[tuple[str, _Speaks], ...] = (
+    ("/chat/completions", chat),
+    ("/completions", completions),
+    ("/embeddings", embeddings),
+    ("/responses", responses),
+    ("/v1/messages", messages),
+    ("/models/(?P<model>[^/:]+):(?:streamR|r)awPredict", messages),
+    ("/models/(?P<model>[^/:]+):(?:streamG|g)enerateContent", gemini.generate),
+    ("/models/(?P<model>[^/:]+):(?:embedContent|batchEmbedContents)", gemini.embed),
+    ("/model/(?P<model>[^/]+)/converse(?:-stream)?", converse),
+    ("/model/(?P<model>[^/]+)/invoke(?:-with-response-stream)?", invoked),
+    ("/v[12]/chat", cohere.chat),
+    ("/v[12]/embed", cohere.embeddings),
+    ("/v2/rerank", cohere.rerank),
+    ("/api/chat", ollama.chat),
+    ("/api/generate", ollama.generate),
+    ("/api/embed", ollama.embeddings),
+    ("/ml/v1/text/chat(?:_stream)?", watsonx.chat),
 )
 _NAMES = {
     "azure_ai": "azure.ai.inference",
@@ -70,7 +67,7 @@ _TELL_UNASKED = ("groq", "mistral_ai", "together", "fireworks", "cerebras", "x_a
 
 def _read(_handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | None:
     url = urlsplit(str(args[0] if args else kwargs["url"]))
-    found = next(((path, speaks) for known, speaks in _ROUTES if (path := known.search(url.path))), None)
+    found = next(((path, speaks) for known, speaks in _ROUTES if (path := re.search(known + "$", url.path))), None)
     field = next((name for name in ("data", "json") if kwargs.get(name) is not None), None)
     if found is None or field is None:
         return None
