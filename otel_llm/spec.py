@@ -41,6 +41,10 @@ class Follower(Protocol):
         """The same chunks, read on their way."""
         ...
 
+    def along(self, chunks: Any, chunk: Callable[[Any], Any] = _itself) -> Any:
+        """`follow` or `afollow`, as the chunks are."""
+        ...
+
     def server_sent(self) -> Callable[[bytes], None]:
         """The `chunk` of a stream that is bytes of server-sent events, cut anywhere."""
         ...

@@ -176,9 +176,7 @@ def _settle(recording: Recording, result: Any) -> Any:
         if request.follow is not None and (request.stream or request.lazy):
             return request.follow(result, follower(recording, request.dialect))
         body = request.answer(result)
-        request.dialect.response(recording.call, body)
-        if recording.capture is not None:
-            recording.capture.answer(body)
+        recording.read(request.dialect, body)
         if not is_over(recording, request.dialect, body):
             return result
     recording.finish("completed" if request.stream else None)

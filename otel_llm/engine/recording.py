@@ -21,7 +21,7 @@ from otel_llm.interaction import Interaction, interaction_of
 from otel_llm.late import later
 from otel_llm.metrics import measure
 from otel_llm.spans import end_attributes, start_attributes, write
-from otel_llm.spec import Request
+from otel_llm.spec import Dialect, Request
 from otel_llm_semconv import attributes as A
 
 _RECORDING = otel_context.create_key("otel_llm.recording")
@@ -251,6 +251,12 @@ class Recording:
             self.call.error_type = str(status)
             self.call.response[A.HTTP_RESPONSE_STATUS_CODE] = status
         self.finish("failed" if self.call.stream else None)
+
+    def read(self, dialect: Dialect, body: Any) -> None:
+        """Take a whole answer. May raise: the caller guards it."""
+        dialect.response(self.call, body)
+        if self.capture is not None:
+            self.capture.answer(body)
 
     def finish(self, outcome: StreamOutcome | None = None) -> None:
         """End the call: price it, add it to its interaction, write it onto its span. Once; later ones do nothing."""

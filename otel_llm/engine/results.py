@@ -60,9 +60,7 @@ def _ended(tracer: Tracer, late: Late, dialect: Dialect, body: Any) -> None:
         if recording is None:
             dialect.response(told_of := Call(dialect.operation, late.provider), body)
             recording = _begin(tracer, late, dialect, model=told_of.model)
-        dialect.response(recording.call, body)
-        if recording.capture is not None:
-            recording.capture.answer(body)
+        recording.read(dialect, body)
         recording.finish("completed" if recording.call.stream else None)
 
 

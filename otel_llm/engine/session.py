@@ -47,9 +47,7 @@ class _Session:
         if not turn.over:
             self._open[turn.id] = recording
             return
-        turn.dialect.response(recording.call, turn.body)
-        if recording.capture is not None:
-            recording.capture.answer(turn.body)
+        recording.read(turn.dialect, turn.body)
         recording.finish("completed")
 
     def __enter__(self) -> None: ...

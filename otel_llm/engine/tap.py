@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from typing import Any, Protocol, Self, TypeVar
 from weakref import WeakSet
@@ -186,6 +186,10 @@ class _Reader:
                     self._take(chunk(item))
                 yield item
 
+    def along(self, chunks: Any, chunk: Callable[[Any], Any] = _itself) -> Any:
+        """The same chunks, asynchronous or not, read on their way."""
+        return self.afollow(chunks, chunk) if hasattr(chunks, "__aiter__") else self.follow(chunks, chunk)
+
     def server_sent(self) -> Callable[[bytes], None]:
         """For `follow`, where the stream is bytes of server-sent events, cut anywhere: takes the events in them."""
         framing = ServerSentEvents(self.event, self.search)
@@ -211,11 +215,10 @@ class _Reader:
     @contextmanager
     def part(self) -> Generator[None]:
         """Something of the body is read in there; if that fails, the reading of it has ended."""
-        try:
+        with ExitStack() as failing:
+            failing.push(self)
             yield
-        except BaseException as error:
-            self.__exit__(type(error), error, None)
-            raise
+            failing.pop_all()
 
     def last(self) -> None:
         """All has been said. Some read no further, and keep the stream."""

@@ -6,43 +6,28 @@ models and tokens, so that it is no second call.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
-from urllib.parse import urlsplit
 from weakref import ref
 
 from otel_llm.dialects.openai_chat import embeddings, unasked
 from otel_llm.engine.recording import current_recording
 from otel_llm.guard import guard
-from otel_llm.integrations.providers import port_of, provider_of
+from otel_llm.integrations.providers import provider_of
+from otel_llm.integrations.sent import reader
 from otel_llm.integrations.stainless import route
 from otel_llm.spec import Follower, Hook, Integration, Patch, Request
 
 _ROUTES = {"/chat/completions": unasked, "/embeddings": embeddings}
 _TRACING = "azure.ai.inference.tracing"
+_sent = reader(_ROUTES, lambda host, port: provider_of(host, port, "azure.ai.inference"))
 
 
-def _read(_pipeline: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | None:
-    sent: Any = args[0] if args else kwargs["request"]
-    dialect = route(_ROUTES, sent.url)
-    if dialect is None or sent.method != "POST" or current_recording() is not None:
-        return None
-    body = json.loads(sent.content)
-    if not isinstance(body, dict):
-        return None
-    url = urlsplit(str(sent.url))
-    return Request(
-        dialect=dialect,
-        provider=provider_of(url.hostname, url.port, "azure.ai.inference"),
-        body=cast("dict[str, Any]", body),
-        stream=bool(kwargs.get("stream")),
-        server_address=url.hostname,
-        server_port=port_of(url),
-        transport=_whole,
-        follow=_follow,
-    )
+def _read(pipeline: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | None:
+    request = _sent(pipeline, args, kwargs)
+    return request and replace(request, with_body=None, transport=_whole, follow=_follow)
 
 
 def _whole(result: Any) -> Any:
@@ -58,9 +43,7 @@ def _follow(result: Any, follower: Follower) -> Any:
 
 
 def _download(download: Callable[..., Any], follower: Follower, **how: Any) -> Any:
-    pieces = download(**how)
-    follow = follower.afollow if hasattr(pieces, "__anext__") else cast("Any", follower.follow)
-    return follow(pieces, follower.server_sent())
+    return follower.along(download(**how), follower.server_sent())
 
 
 def _close(response: ref[Any], follower: Follower) -> Any:

@@ -58,7 +58,7 @@ def _follow(result: dict[str, Any], reader: Follower) -> dict[str, Any]:
     reader.know(known)
     events = getattr(body, "_event_generator", None)
     if events is not None:
-        body._event_generator = (reader.afollow if hasattr(events, "__anext__") else reader.follow)(events, _event)
+        body._event_generator = reader.along(events, _event)
     document = None if events is not None else Document(lambda said: reader.whole({**known, **said}))
     place = "_raw_stream" if "_raw_stream" in vars(body) else "__wrapped__"  # of aiobotocore 2
     setattr(body, place, _Raw(getattr(body, place), reader, document))

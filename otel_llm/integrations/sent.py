@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from otel_llm.engine.recording import current_recording
 from otel_llm.integrations.providers import port_of
@@ -46,22 +47,22 @@ def reader(
         sent: Any = kwargs["request"] if "request" in kwargs else args[0]
         if sent.method != "POST" or not claims(sent) or current_recording() is not None:
             return None
-        dialect = route(routes, str(sent.url.copy_with(fragment=None)))
+        url = urlsplit(str(sent.url))
+        dialect = route(routes, f"{url.scheme}://{url.netloc}{url.path}")
         if dialect is None:
             return None
         body = json.loads(sent.content)
         if not isinstance(body, dict):
             return None
         body = cast("dict[str, Any]", body)
-        host, port = sent.url.host, sent.url.port
         return Request(
             dialect=dialect,
-            provider=provider(host, port),
+            provider=provider(url.hostname, url.port),
             body=body,
             # Some stream every response, to read it whole.
             stream=bool(kwargs.get("stream")) and body.get("stream") is not False,
-            server_address=host,
-            server_port=port_of(sent.url),
+            server_address=url.hostname,
+            server_port=port_of(url),
             with_body=lambda body: _with_body(sent, args, kwargs, body),
             transport=lambda response: response,
         )

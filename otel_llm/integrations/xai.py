@@ -73,7 +73,7 @@ def _request(method: Method, message: Any) -> Request:
 
 
 def _follow(stream: Any, follower: Follower) -> Any:
-    return follower.afollow(stream) if hasattr(stream, "__aiter__") else follower.follow(stream)
+    return follower.along(stream)
 
 
 def _make_grpc_channel(wrapped: Any, _client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
