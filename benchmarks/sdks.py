@@ -144,7 +144,7 @@ def _calls(url: str) -> Table:
 
     tracers = TracerProvider()
     tracers.add_span_processor(BatchSpanProcessor(exporter := InMemorySpanExporter()))
-    instrumentors = {kind.integration.name: kind() for kind in SDKInstrumentor.__subclasses__()}
+    instrumentors = {kind.name: kind() for kind in SDKInstrumentor.__subclasses__()}
     found: dict[str, tuple[list[float], list[float]]] = {}
     for name, connect in SUBJECTS.items():
         if name not in instrumentors or not _installed(name, instrumentors):

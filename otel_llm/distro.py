@@ -25,7 +25,6 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Link, SpanKind, TraceState
 from opentelemetry.util._importlib_metadata import (  # read once per process, and not once more for us
-    EntryPoint,
     entry_points,  # pyright: ignore[reportUnknownVariableType]
 )
 from opentelemetry.util.types import Attributes
@@ -53,15 +52,6 @@ class Distro(BaseDistro):
         for kind in ("METRICS", "LOGS"):
             own = os.environ.get(f"OTEL_EXPORTER_OTLP_{kind}_ENDPOINT")
             os.environ.setdefault(f"OTEL_{kind}_EXPORTER", "otlp" if own else "none")
-
-    def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
-        """Load one of an `opentelemetry_instrumentor`. One of ours that fails does not keep the next from loading."""
-        load = cast("Any", super()).load_instrumentor
-        if entry_point.name.startswith("otel_llm_"):
-            with guard:
-                load(entry_point, **kwargs)
-        else:
-            load(entry_point, **kwargs)
 
 
 class Configurator:

@@ -8,12 +8,10 @@ follow without help as long as OpenTelemetry's context does.
 from __future__ import annotations
 
 import functools
-import inspect
 import threading
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -26,6 +24,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_llm.call import AttributeValue, Call, error_type
+from otel_llm.driving import drive
 from otel_llm.guard import guard
 from otel_llm.late import later
 from otel_llm.spans import write
@@ -204,89 +203,11 @@ class interaction:  # noqa: N801 - reads as a verb at the call site
 
     def __call__(self, function: F) -> F:
         """Decorate `function`: every call of it is an interaction."""
-        drive: Callable[..., Any] = self._call
-        if inspect.isasyncgenfunction(function):
-            drive = self._async_generator
-        elif inspect.isgeneratorfunction(function):
-            drive = self._generator
-        elif inspect.iscoroutinefunction(function):
-            drive = self._coroutine
 
         def wrapper(wrapped: Callable[..., Any], _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            return drive(wrapped, args, kwargs)
+            return drive(wrapped, args, kwargs, lambda: _Opened(self._name, **self._who))
 
         return cast("F", wrapt.FunctionWrapper(cast("Callable[..., Any]", function), cast("Any", wrapper)))
-
-    # The four kinds of functions. Each call gets an opening of its own.
-
-    def _again(self) -> interaction:
-        return interaction(self._name, **self._who)
-
-    def _call(self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        with self._again():
-            return wrapped(*args, **kwargs)
-
-    async def _coroutine(self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        with self._again():
-            return await wrapped(*args, **kwargs)
-
-    def _generator(self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return self._again()._steps(wrapped(*args, **kwargs))
-
-    def _async_generator(self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return self._again()._async_steps(wrapped(*args, **kwargs))
-
-    # A generator is inside its interaction only while its own code runs, never across a yield.
-
-    def _steps(self, generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        it = self._begin()
-        failure: BaseException | None = None
-        step: Callable[[], Any] = functools.partial(next, generator)
-        try:
-            while True:
-                with _active(it):
-                    try:
-                        item = step()
-                    except StopIteration as end:
-                        return end.value
-                try:
-                    step = functools.partial(generator.send, (yield item))
-                except GeneratorExit:
-                    with _active(it):
-                        generator.close()
-                    raise
-                except BaseException as thrown:  # noqa: BLE001 - handed to the generator that it is meant for
-                    step = functools.partial(generator.throw, thrown)
-        except BaseException as error:
-            failure = error
-            raise
-        finally:
-            self._end(failure)
-
-    async def _async_steps(self, generator: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
-        it = self._begin()
-        failure: BaseException | None = None
-        step: Callable[[], Any] = functools.partial(anext, generator)
-        try:
-            while True:
-                with _active(it):
-                    try:
-                        item = await step()
-                    except StopAsyncIteration:
-                        return
-                try:
-                    step = functools.partial(generator.asend, (yield item))
-                except GeneratorExit:
-                    with _active(it):
-                        await generator.aclose()
-                    raise
-                except BaseException as thrown:  # noqa: BLE001 - handed to the generator that it is meant for
-                    step = functools.partial(generator.athrow, thrown)
-        except BaseException as error:
-            failure = error
-            raise
-        finally:
-            self._end(failure)
 
     def _begin(self) -> Interaction:
         outer = current_interaction()
@@ -312,6 +233,20 @@ class interaction:  # noqa: N801 - reads as a verb at the call site
                 later(functools.partial(root.end, ended))
             else:
                 root.end(ended)
+
+
+class _Opened(interaction):
+    """An interaction that a function runs inside of."""
+
+    def __init__(self, name: str, **who: Any) -> None:
+        super().__init__(name, **who)
+        self._opened = self._begin()
+
+    def inside(self) -> Context:
+        return _inside(self._opened)
+
+    def end(self, error: BaseException | None = None, result: Any = None) -> None:
+        self._end(error)
 
 
 def current_interaction() -> Interaction | None:
@@ -390,16 +325,6 @@ def _interaction_for(span: Span, context: Context | None) -> Interaction:
 def _inside(it: Interaction, context: Context | None = None) -> Context:
     inner = otel_context.set_value(INTERACTION, it, context)
     return trace.set_span_in_context(it.root, inner) if it.root is not None else inner
-
-
-@contextmanager
-def _active(it: Interaction) -> Generator[None]:
-    outer = otel_context.get_current()
-    otel_context.attach(_inside(it, outer))
-    try:
-        yield
-    finally:
-        otel_context.attach(outer)
 
 
 def _identity(

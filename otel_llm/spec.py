@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from otel_llm.call import Call
+from otel_llm.call import AttributeValue, Call
 
 T = TypeVar("T")
 
@@ -20,6 +21,11 @@ T = TypeVar("T")
 def nothing(_: Any) -> None:
     """There is none."""
     return
+
+
+def nothing_more(_: Any) -> Mapping[str, AttributeValue | None]:
+    """There is nothing more to tell."""
+    return {}
 
 
 def _itself(result: Any) -> Any:
@@ -202,9 +208,41 @@ class Socket:
     """Provider name, host and port of a connection."""
 
 
+class Activity(NamedTuple):
+    """What a framework does in one frame: one span, `{operation} {name}`, a step's is `{name}`."""
+
+    operation: str | None = None
+    """`invoke_workflow`, `invoke_agent`, `execute_tool`, `retrieval`; None for a step of these."""
+    name: str | None = None
+    """A real name, of low cardinality."""
+    attributes: Mapping[str, AttributeValue | None] = MappingProxyType({})
+    """Further ones; None is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A method of a framework that is one activity while it runs: a function, a coroutine, or a generator of either."""
+
+    module: str
+    attribute: str
+    read: Callable[[Any, tuple[Any, ...], dict[str, Any]], Activity | None]
+    """`read(instance, args, kwargs)`: what it does; None when it is nothing to tell."""
+    ended: Callable[[Any], Mapping[str, AttributeValue | None]] = nothing_more
+    """Further attributes, from what the method returned. Not of generators."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What is to be done when a module has been imported: a framework's own callbacks are registered there."""
+
+    module: str
+    arrived: Callable[[Any, Any], Callable[[], None] | None]
+    """`arrived(module, frames)` returns what takes it back; `frames` is the `Frames` of the framework."""
+
+
 @dataclass(frozen=True, slots=True)
 class Integration:
-    """The table of one SDK."""
+    """The table of one SDK, or of one framework."""
 
     name: str
     """Our name of it; the entry point is `otel_llm_<name>`."""
@@ -216,5 +254,7 @@ class Integration:
     """Newest major version that the tests run; newer ones are instrumented too, and `doctor` says untested."""
     surfaces: str
     """What of the SDK is recorded, for the support table."""
-    patches: tuple[Patch, ...]
-    hooks: tuple[Hook | Socket, ...] = field(default=())
+    patches: tuple[Patch, ...] = ()
+    hooks: tuple[Hook | Socket | Step | Arrival, ...] = ()
+    packages: frozenset[str] = frozenset()
+    """Of a framework with callbacks: the packages whose generators others step through."""

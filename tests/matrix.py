@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from otel_llm.frameworks import FRAMEWORKS
 from otel_llm.integrations import INTEGRATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,19 +36,39 @@ NEWEST: dict[str, tuple[str, ...]] = {
         "opentelemetry-instrumentation-google-genai",
     ),
 }
+# Agent frameworks pull each other's dependencies apart: each has an environment of its own, with what its test needs.
+AGENTS: dict[str, tuple[str, ...]] = {}
 OLDEST = {integration.name: f"{integration.distribution}=={integration.oldest}" for integration in INTEGRATIONS}
 
 
 def environments() -> list[tuple[str, ...]]:
     """Which integrations are tested in one environment; `newest` is no integration."""
-    return [TOGETHER, *((name,) for name in OLDEST if name not in TOGETHER), *(("newest", name) for name in NEWEST)]
+    alone = [(name,) for name in OLDEST if name not in TOGETHER]
+    return [
+        TOGETHER,
+        *alone,
+        *(("newest", name) for name in (*NEWEST, *AGENTS)),
+        *(("oldest", name) for name in AGENTS),
+    ]
+
+
+def pins_of(names: tuple[str, ...]) -> list[str]:
+    """What to install there."""
+    found = {framework.name: framework for framework in FRAMEWORKS}.get(names[-1])
+    if found is not None:
+        oldest = f"=={found.oldest}" if names[0] == "oldest" else ""
+        return [found.distribution + oldest, *AGENTS[names[-1]]]
+    if names[0] == "newest":
+        return list(NEWEST[names[1]])
+    return [OLDEST[name] for name in names]
 
 
 def tests_of(names: tuple[str, ...]) -> list[str]:
     """What to run there: everything where the SDKs are that most tests use, else the rows of the SDK."""
     if names == TOGETHER:
         return ["tests/conformance"]
-    own = ROOT / "tests" / "conformance" / f"test_{names[-1]}.py"
+    folder = "frameworks" if names[-1] in AGENTS else "conformance"
+    own = ROOT / "tests" / folder / f"test_{names[-1]}.py"
     return [str(own)] if own.exists() else ["tests/conformance/test_matrix.py", "-k", names[-1]]
 
 
@@ -55,7 +76,7 @@ def run(names: tuple[str, ...]) -> int:
     """Build an environment, run the tests in it; the exit code."""
     home = FOLDER / "-".join(names)
     python = home / "bin" / "python"
-    pins = NEWEST[names[1]] if names[0] == "newest" else [OLDEST[name] for name in names]
+    pins = pins_of(names)
     install = [
         UV,
         "pip",

@@ -92,7 +92,7 @@ def _sdks() -> Iterator[Finding]:
         except PackageNotFoundError:
             yield Finding(section, "note", f"{integration.distribution} is not installed.")
             continue
-        yield _sdk(integration, installed, registered=f"{_OURS}_{integration.name}" in active)
+        yield _sdk(integration, installed, registered=_OURS in active)
         others = sorted(
             entry.dist.name
             for name, entry in active.items()
@@ -110,7 +110,7 @@ def _sdks() -> Iterator[Finding]:
 def _sdk(integration: Integration, installed: str, *, registered: bool) -> Finding:
     name = f"{integration.distribution} {installed}"
     if not registered:
-        return Finding("SDKs", "bad", f"{name} is not instrumented: reinstall otel-llm, its entry points are missing.")
+        return Finding("SDKs", "bad", f"{name} is not instrumented: reinstall otel-llm, its entry point is missing.")
     failures: list[ImportError] = []
     modules = dict.fromkeys(patch.module for patch in integration.patches)
     for module in modules:

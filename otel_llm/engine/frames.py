@@ -21,10 +21,12 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 
 from otel_llm.call import AttributeValue, Call, error_type
+from otel_llm.driving import drive
 from otel_llm.engine.recording import Layer, Recording, current_agent, with_agent, with_layer
 from otel_llm.guard import guard
 from otel_llm.interaction import interaction_of
 from otel_llm.late import later
+from otel_llm.spec import Activity, Step
 from otel_llm_semconv import attributes as A
 
 _FRAME = otel_context.create_key("otel_llm.frame")
@@ -100,12 +102,12 @@ class Frames:
         with guard:
             frame = self._frame(parent, operation or self.operation(parent))
             inside = otel_context.set_value(_FRAME, key, frame.around)
-            if operation == "invoke_agent":
-                inside = with_agent(name, inside)
             if operation or name:
                 with guard:
-                    frame.span = self._span(frame.around, operation, name, attributes or {})
+                    frame.span = _begun(self._tracer, Activity(operation, name, attributes or {}), frame.around)
                     inside = trace.set_span_in_context(frame.span, inside)
+            if operation == "invoke_agent":
+                inside = with_agent(name, inside)
             # A root that the caller steps through does not hold the caller's code, only the frames beneath.
             self._enter(key, frame, inside, attach=parent in self._open or not _stepped_through(self._packages))
 
@@ -138,20 +140,18 @@ class Frames:
                     frame.span.set_attributes(_known(attributes))
                 self._close(frame, error, read)
 
-    def _span(
-        self, around: Context, operation: str | None, name: str | None, attributes: Mapping[str, AttributeValue | None]
-    ) -> Span:
-        found = _known(attributes)
-        if operation:
-            found[A.GEN_AI_OPERATION_NAME] = operation
-        if operation == "execute_tool" and (agent := current_agent(around)):
-            found[A.GEN_AI_AGENT_NAME] = agent
-        return self._tracer.start_span(
-            " ".join(filter(None, (operation, name))),
-            context=around,
-            kind=SpanKind.CLIENT if operation == "retrieval" else SpanKind.INTERNAL,
-            attributes=found,
-        )
+    def step(self, step: Step) -> Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]:
+        """The wrapper of a method that is one activity while it runs."""
+
+        def call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            activity = None
+            with guard:
+                activity = step.read(instance, args, kwargs)
+            if activity is None:
+                return wrapped(*args, **kwargs)
+            return drive(wrapped, args, kwargs, lambda: _Doing(self._tracer, activity, step))
+
+        return call
 
     def _frame(self, parent: Hashable, operation: str | None) -> _Frame:
         before = otel_context.get_current()
@@ -201,6 +201,46 @@ class Frames:
         if call.usage is not None:
             call.usage_source = "partial"
         recording.fail(error)
+
+
+class _Doing:
+    """An activity that a function runs inside of."""
+
+    def __init__(self, tracer: Tracer, activity: Activity, step: Step) -> None:
+        self._step = step
+        self._span: Span | None = None
+        self._inside = around = otel_context.get_current()
+        with guard:
+            self._span = _begun(tracer, activity, around)
+            inside = trace.set_span_in_context(self._span, around)
+            self._inside = with_agent(activity.name, inside) if activity.operation == "invoke_agent" else inside
+
+    def inside(self) -> Context:
+        return self._inside
+
+    def end(self, error: BaseException | None = None, result: Any = None) -> None:
+        with guard:
+            span, self._span = self._span, None
+            if span is None:
+                return
+            if error is None and result is not None:
+                with guard:
+                    span.set_attributes(_known(self._step.ended(result)))
+            _end_span(span, time.time_ns(), error)
+
+
+def _begun(tracer: Tracer, activity: Activity, around: Context) -> Span:
+    found = _known(activity.attributes)
+    if activity.operation:
+        found[A.GEN_AI_OPERATION_NAME] = activity.operation
+    if activity.operation == "execute_tool" and (agent := current_agent(around)):
+        found[A.GEN_AI_AGENT_NAME] = agent
+    return tracer.start_span(
+        " ".join(filter(None, (activity.operation, activity.name))),
+        context=around,
+        kind=SpanKind.CLIENT if activity.operation == "retrieval" else SpanKind.INTERNAL,
+        attributes=found,
+    )
 
 
 def _stepped_through(packages: Collection[str]) -> bool:

@@ -15,16 +15,18 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import Tracer, TracerProvider
 
+from otel_llm.engine.frames import Frames
 from otel_llm.engine.pending import is_over
 from otel_llm.engine.recording import Recording, begin
 from otel_llm.engine.results import look
 from otel_llm.engine.session import listening
 from otel_llm.engine.tap import follower, tap
 from otel_llm.guard import guard
-from otel_llm.spec import Hook, Integration, Late, Patch, Socket
+from otel_llm.spec import Arrival, Hook, Integration, Late, Patch, Socket, Step
 
 Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
 
+_Target = Patch | Hook | Socket | Step | Arrival
 _REFUSED = 400
 _Wrapped: Any = wrapt.FunctionWrapper
 _SUPPRESSED = "suppress_instrumentation"  # the key of opentelemetry.instrumentation.utils.suppress_instrumentation
@@ -38,6 +40,7 @@ class Patches:
         self.missing: list[str] = []
         """Targets that this version of the SDK does not have."""
         self._tracer = trace.get_tracer(f"otel_llm.{integration.name}", our_version(), tracer_provider)
+        self._frames = Frames(self._tracer, integration.packages)
         self._undo: list[Callable[[], None]] = []
         self._removed = False
 
@@ -57,18 +60,22 @@ class Patches:
         while self._undo:
             self._undo.pop()()
 
-    def _when_imported(self, target: Patch | Hook | Socket) -> None:
+    def _when_imported(self, target: _Target) -> None:
         def wrap(module: Any) -> None:
             with guard:
-                if not self._removed:
+                if self._removed:
+                    return
+                if not isinstance(target, Arrival):
                     self._wrap(module, target)
+                elif (undo := target.arrived(module, self._frames)) is not None:
+                    self._undo.append(undo)
 
         if target.module in sys.modules:
             wrap(sys.modules[target.module])
         else:
             wrapt.register_post_import_hook(wrap, target.module)
 
-    def _wrap(self, module: Any, target: Patch | Hook | Socket) -> None:
+    def _wrap(self, module: Any, target: Patch | Hook | Socket | Step) -> None:
         *path, name = target.attribute.split(".")
         owner = module
         for step in path:
@@ -79,6 +86,8 @@ class Patches:
             return
         if isinstance(target, Hook):
             wrapper: Wrapper = target.wrapper
+        elif isinstance(target, Step):
+            wrapper = self._frames.step(target)
         elif isinstance(target, Socket):
             wrapper = listening(self._tracer, target, original)
         elif inspect.iscoroutinefunction(inspect.unwrap(original)):

@@ -8,27 +8,21 @@ from __future__ import annotations
 
 import copy
 import re
-import sys
-from collections.abc import Collection
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
-import wrapt
-from opentelemetry import trace
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # pyright: ignore[reportMissingTypeStubs]
-
 from otel_llm.dialects.langchain import call_of, from_cache, response
 from otel_llm.dialects.reading import get, text
 from otel_llm.engine.frames import Frames
-from otel_llm.engine.patching import Patches, our_version
+from otel_llm.frameworks import activities
 from otel_llm.guard import guard
-from otel_llm.spec import Hook, Integration
+from otel_llm.spec import Arrival, Hook, Integration
 from otel_llm_semconv import attributes as A
 
 # Names of classes, which stand where nobody gave a name.
 _UNNAMED = re.compile(r"Runnable|(AgentExecutor|LLMChain|LangGraph|VectorStoreRetriever)$")
-_PACKAGES = frozenset(["langchain", "langchain_classic", "langchain_core", "langgraph"])
 _INNER_NODES = ("agent", "model", "tools")
 _HIDDEN = "langsmith:hidden"
 
@@ -46,29 +40,27 @@ class _Callbacks:
             name, tags, parent = run.get("name"), run.get("tags") or (), run.get("parent_run_id")
             known: dict[str, Any] = run.get("metadata") or {}
             agent, created = known.get("lc_agent_name"), known.get("ls_integration") == "langchain_create_agent"
-            about = {A.GEN_AI_CONVERSATION_ID: text(known.get("thread_id"))}
+            thread = text(known.get("thread_id"))
             start = partial(self._frames.start, run["run_id"], parent)
             if any(tag.startswith("graph:step") for tag in tags):
                 inner = self._frames.operation(parent) == "invoke_agent" or name in _INNER_NODES or _HIDDEN in tags
                 start(name=None if inner else name)
             elif created and name == (agent or "LangGraph"):
-                start("invoke_agent", agent, about | {A.GEN_AI_AGENT_NAME: agent})
+                start(*activities.agent(agent, thread))
             elif parent not in self._frames and run.get("run_type") not in ("prompt", "parser"):
-                start("invoke_workflow", _real(name), about | {A.GEN_AI_WORKFLOW_NAME: _real(name)})
+                start(*activities.workflow(_real(name), thread))
             else:
                 start()
 
     def on_tool_start(self, what: Any, _input: Any, **run: Any) -> None:
         with guard:
             name, call = run.get("name") or get(what, "name"), text(run.get("tool_call_id"))
-            named = {A.GEN_AI_TOOL_NAME: name, A.GEN_AI_TOOL_TYPE: "function", A.GEN_AI_TOOL_CALL_ID: call}
-            self._frames.start(run["run_id"], run.get("parent_run_id"), "execute_tool", name, named)
+            self._frames.start(run["run_id"], run.get("parent_run_id"), *activities.tool(name, call))
 
     def on_retriever_start(self, what: Any, _query: Any, **run: Any) -> None:
         with guard:
             name = _real(run.get("name") or get(what, "name"))
-            named = {A.GEN_AI_DATA_SOURCE_ID: name}
-            self._frames.start(run["run_id"], run.get("parent_run_id"), "retrieval", name, named)
+            self._frames.start(run["run_id"], run.get("parent_run_id"), *activities.retrieval(name))
 
     def on_chat_model_start(self, _what: Any, _messages: Any, *, operation: str = "chat", **run: Any) -> None:
         with guard:
@@ -126,46 +118,28 @@ async def _on_llm_start(wrapped: Any, manager: Any, args: tuple[Any, ...], kwarg
     return runs
 
 
+def _register(module: Any, frames: Frames) -> Callable[[], None]:
+    from langchain_core.callbacks.base import BaseCallbackHandler
+
+    kind: Any = type("OtelLLMCallbackHandler", (_Callbacks, BaseCallbackHandler), {})
+    handler = ContextVar("otel_llm.langchain", default=kind(frames))  # noqa: B039
+    module.register_configure_hook(handler, inheritable=True)
+
+    def unregister() -> None:
+        module._configure_hooks[:] = [hook for hook in module._configure_hooks if hook[0] is not handler]
+
+    return unregister
+
+
 langchain = Integration(
     name="langchain",
     distribution="langchain-core",
     oldest="0.3.10",
     newest_major=1,
     surfaces="agents, graphs, chains, tools, retrievers; model calls of SDKs that are not instrumented themselves",
-    patches=(),
-    hooks=(Hook("langchain_core.callbacks.manager", "AsyncCallbackManager.on_llm_start", _on_llm_start),),
+    hooks=(
+        Hook("langchain_core.callbacks.manager", "AsyncCallbackManager.on_llm_start", _on_llm_start),
+        Arrival("langchain_core.tracers.context", _register),
+    ),
+    packages=frozenset(["langchain", "langchain_classic", "langchain_core", "langgraph"]),
 )
-
-
-class LangChainInstrumentor(BaseInstrumentor):
-    """langchain and langgraph. It waits for them to be imported, and needs none to be installed."""
-
-    _patches: Patches | None = None
-    _handler: ContextVar[Any] | None = None
-
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Nothing."""
-        return ()
-
-    def _instrument(self, **kwargs: Any) -> None:
-        tracer = trace.get_tracer("otel_llm.langchain", our_version(), kwargs.get("tracer_provider"))
-        self._patches = patches = Patches(langchain)
-        patches.apply()
-
-        def register(module: Any) -> None:
-            with guard:
-                if self._patches is patches:
-                    from langchain_core.callbacks.base import BaseCallbackHandler
-
-                    kind: Any = type("OtelLLMCallbackHandler", (_Callbacks, BaseCallbackHandler), {})
-                    self._handler = ContextVar("otel_llm.langchain", default=kind(Frames(tracer, _PACKAGES)))  # noqa: B039
-                    module.register_configure_hook(self._handler, inheritable=True)
-
-        wrapt.register_post_import_hook(register, "langchain_core.tracers.context")
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        if self._patches is not None:
-            self._patches.remove()
-            self._patches = None
-        hooks: list[Any] = getattr(sys.modules.get("langchain_core.tracers.context"), "_configure_hooks", [])
-        hooks[:] = [hook for hook in hooks if hook[0] is not self._handler]

@@ -6,15 +6,14 @@ runs. Threads that are started by hand are left alone: one that outlives its req
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # pyright: ignore[reportMissingTypeStubs]
 
-from otel_llm.engine.patching import Patches
+from otel_llm.driving import within
 from otel_llm.guard import guard
 from otel_llm.spec import Hook, Integration
 
@@ -28,12 +27,8 @@ def _submit(wrapped: Any, _pool: Any, args: tuple[Any, ...], kwargs: dict[str, A
 
 
 def _run(context: Context, job: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    outer = otel_context.get_current()
-    otel_context.attach(context)
-    try:
+    with within(context):
         return job(*args, **kwargs)
-    finally:
-        otel_context.attach(outer)
 
 
 threads = Integration(
@@ -45,21 +40,3 @@ threads = Integration(
     patches=(),
     hooks=(Hook("concurrent.futures.thread", "ThreadPoolExecutor.submit", _submit),),
 )
-
-
-class ThreadsInstrumentor(BaseInstrumentor):
-    """Thread pools."""
-
-    _patches: Patches | None = None
-
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Nothing."""
-        return ()
-
-    def _instrument(self, **kwargs: Any) -> None:
-        self._patches = Patches(threads)
-        self._patches.apply()
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        if self._patches is not None:
-            self._patches.remove()

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection
 from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # pyright: ignore[reportMissingTypeStubs]
 from opentelemetry.sdk.trace import Span, TracerProvider
 from opentelemetry.trace import SpanKind
 
-from otel_llm.engine.patching import Patches
 from otel_llm.frameworks.server_span import SCOPE, in_interaction, serve_asgi, serve_wsgi
 from otel_llm.guard import guard
 from otel_llm.interaction import Interaction, current_interaction
@@ -160,22 +157,3 @@ WEB_FRAMEWORKS: tuple[Integration, ...] = (
     ),
 )
 """Every web framework that is instrumented."""
-
-
-class WebInstrumentor(BaseInstrumentor):
-    """starlette (fastapi), flask and django. It waits for them to be imported, and needs none to be installed."""
-
-    _patches: tuple[Patches, ...] = ()
-
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Nothing."""
-        return ()
-
-    def _instrument(self, **kwargs: Any) -> None:
-        self._patches = tuple(map(Patches, WEB_FRAMEWORKS))
-        for patches in self._patches:
-            patches.apply()
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        for patches in self._patches:
-            patches.remove()

@@ -1,13 +1,8 @@
-"""SDKs, one table per file, and the instrumentors that OpenTelemetry loads for them."""
+"""SDKs, one table per file, and their instrumentors."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any, ClassVar
-
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # pyright: ignore[reportMissingTypeStubs]
-
-from otel_llm.engine.patching import Patches
+from otel_llm.engine.instrumentor import TableInstrumentor
 from otel_llm.integrations.anthropic import anthropic
 from otel_llm.integrations.azure import azure
 from otel_llm.integrations.bedrock import aiobotocore, bedrock
@@ -50,30 +45,16 @@ INTEGRATIONS: tuple[Integration, ...] = (
 """Every SDK that is instrumented: the one source of the support table, the test matrix and `otel-llm doctor`."""
 
 
-class SDKInstrumentor(BaseInstrumentor):
-    """Puts one table to work. It waits for the SDK to be imported, and needs none to be installed."""
-
-    integration: ClassVar[Integration]
-    _patches: Patches | None = None
-
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Nothing: a version outside the tested range is instrumented too."""
-        return ()
-
-    def _instrument(self, **kwargs: Any) -> None:
-        self._patches = Patches(self.integration, kwargs.get("tracer_provider"))
-        self._patches.apply()
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        if self._patches is not None:
-            self._patches.remove()
+class SDKInstrumentor(TableInstrumentor):
+    """Puts the table of one SDK to work."""
 
 
 def _instrumentor(table: Integration) -> type[SDKInstrumentor]:
-    return type(f"{table.name.title()}Instrumentor", (SDKInstrumentor,), {"integration": table, "__doc__": table.name})
+    about = {"name": table.name, "tables": (table,), "__doc__": table.name}
+    return type(f"{table.name.title()}Instrumentor", (SDKInstrumentor,), about)
 
 
-# The entry points of OpenTelemetry name these.
+# For those who instrument one SDK by hand.
 OpenAIInstrumentor = _instrumentor(openai)
 AnthropicInstrumentor = _instrumentor(anthropic)
 GroqInstrumentor = _instrumentor(groq)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import pytest
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+import otel_llm
 from examples.offline_provider import OfflineProvider
+from otel_llm.frameworks import FrameworkInstrumentor
+from otel_llm.integrations import SDKInstrumentor
 from otel_llm_semconv import attributes as A
+from tests.conformance.surfaces import got
+from tests.conftest import Spans
 
 _BUCKETS = {
     "input": A.OTEL_LLM_USAGE_INPUT,
@@ -103,3 +110,43 @@ def held_against_bill(spans: Sequence[ReadableSpan], provider: OfflineProvider, 
         if span not in calls:
             money = [name for name in span.attributes or {} if name.startswith("gen_ai.usage.")]
             assert not money, f"{span.name} counts again: {money}"
+
+
+Tell = Callable[[Callable[[], Any]], Awaitable[str]]
+
+
+@pytest.fixture
+def tell(
+    provider: OfflineProvider,
+    spans: Spans,
+    recorder: InMemorySpanExporter,
+    instrumentors: list[SDKInstrumentor],
+    no_fault: None,
+) -> Iterator[Tell]:
+    """Run a program without and with instrumentation, inside of the interaction `ask` of the user `u-1`.
+
+    What it returns (awaited, where that can be) must be the same. Then: one interaction, every span of it in one trace
+    and of that user, the ledger equal to the bill. Returns the tree.
+    """
+    every = [*instrumentors, *(kind() for kind in FrameworkInstrumentor.__subclasses__())]
+
+    async def run(act: Callable[[], Any]) -> str:
+        bare = await got(act())
+        provider.settle()
+        provider.clear()
+        for instrumentor in every:
+            instrumentor.instrument()
+        spans()
+        recorder.clear()
+        with otel_llm.interaction("ask", user_id="u-1") as it:
+            assert await got(act()) == bare
+        ended = spans()
+        assert {(said(span, A.OTEL_LLM_INTERACTION_ID), said(span, A.USER_ID)) for span in ended} == {(it.id, "u-1")}
+        assert len({trace_of(span) for span in ended}) == 1
+        held_against_bill(ended, provider)
+        assert it.calls == len(provider.bill)
+        return tree(ended)
+
+    yield run
+    for instrumentor in every:
+        instrumentor.uninstrument()

@@ -1,0 +1,33 @@
+"""What frameworks do, by the conventions' names."""
+
+from __future__ import annotations
+
+from otel_llm.spec import Activity
+from otel_llm_semconv import attributes as A
+
+
+def workflow(name: str | None, conversation: str | None = None) -> Activity:
+    """A run of something that is put together of agents, tools and steps; `name` only where it has a real one."""
+    attributes = {A.GEN_AI_WORKFLOW_NAME: name, A.GEN_AI_CONVERSATION_ID: conversation}
+    return Activity("invoke_workflow", name, attributes)
+
+
+def agent(name: str | None, conversation: str | None = None) -> Activity:
+    """A run of an agent, with all its turns."""
+    return Activity("invoke_agent", name, {A.GEN_AI_AGENT_NAME: name, A.GEN_AI_CONVERSATION_ID: conversation})
+
+
+def tool(name: str | None, call_id: str | None = None, *, type: str = "function") -> Activity:  # noqa: A002
+    """An execution of a tool, on this side: `type` is `function`, `extension` or `datastore`."""
+    attributes = {A.GEN_AI_TOOL_NAME: name, A.GEN_AI_TOOL_TYPE: type, A.GEN_AI_TOOL_CALL_ID: call_id}
+    return Activity("execute_tool", name, attributes)
+
+
+def retrieval(source: str | None) -> Activity:
+    """A search for documents in `source`."""
+    return Activity("retrieval", source, {A.GEN_AI_DATA_SOURCE_ID: source})
+
+
+def step(name: str | None) -> Activity | None:
+    """A step of a workflow: a node, a task, a phase; nothing without a name."""
+    return Activity(None, name) if name else None
