@@ -148,7 +148,7 @@ class Call:
     """Seconds."""
     error_type: str | None = None
     cost: Cost | None = None
-    layer: Literal["sdk", "framework"] = "sdk"
+    layer: Literal["sdk", "framework", "foreign"] = "sdk"
 
     @property
     def model(self) -> str | None:

@@ -1,18 +1,23 @@
 """Running a function of any kind inside of something: a plain one, a coroutine, a generator, an async generator.
 
-A generator is inside only while its own code runs, never across a yield.
+A generator is inside only while its own code runs, never across a yield. But the block of an `asynccontextmanager` is.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextlib import contextmanager
+from contextlib import _AsyncGeneratorContextManager, contextmanager  # pyright: ignore[reportPrivateUsage]
+from types import TracebackType
 from typing import Any, Protocol
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
+
+from otel_llm.guard import guard
+from otel_llm.late import later as afterwards
 
 
 class Scope(Protocol):
@@ -27,16 +32,26 @@ class Scope(Protocol):
         ...
 
 
+def at_once(_result: Any, _scope: Scope) -> bool:
+    """It is not for later."""
+    return False
+
+
 def drive(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], begin: Callable[[], Scope]
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    begin: Callable[[], Scope],
+    later: Callable[[Any, Scope], bool] = at_once,
 ) -> Any:
     """Call `function` inside of what `begin` opens, when its own code begins to run; return what it returns.
 
-    What a plain function returns may be a coroutine or a generator: then the scope ends with that.
+    What a plain function returns may be a coroutine or a generator: then the scope ends with that. Of any other result
+    `later(result, scope)` says whether it took the scope over, to end it.
     """
     kind = inspect.unwrap(function)
     if any(is_lazy(kind) for is_lazy in _LAZY_FUNCTIONS):
-        return _driven(function(*args, **kwargs), begin)
+        return _driven(function(*args, **kwargs), begin, later)
     scope = begin()
     try:
         with within(scope.inside()):
@@ -44,27 +59,47 @@ def drive(
     except BaseException as error:
         scope.end(error)
         raise
-    if any(is_lazy(result) for is_lazy in _LAZY):
-        return _driven(result, lambda: scope)
-    scope.end(None, result)
-    return result
+    if not any(is_lazy(result) for is_lazy in _LAZY):
+        return _returned(result, scope, later)
+
+    def go_on() -> Scope:
+        dropped.detach()
+        return scope
+
+    lazy = _driven(result, go_on, later)
+    # Who drops it before its first step runs none of its code.
+    dropped = weakref.finalize(lazy, afterwards, scope.end)
+    return lazy
 
 
 _LAZY_FUNCTIONS = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 _LAZY = (inspect.iscoroutine, inspect.isgenerator, inspect.isasyncgen)
 
 
-def _driven(lazy: Any, begin: Callable[[], Scope]) -> Any:
+def _returned(result: Any, scope: Scope, later: Callable[[Any, Scope], bool]) -> Any:
+    taken = False
+    with guard:
+        taken = later(result, scope)
+    if not taken:
+        scope.end(None, result)
+    return result
+
+
+def _driven(lazy: Any, begin: Callable[[], Scope], later: Callable[[Any, Scope], bool]) -> Any:
     if inspect.iscoroutine(lazy):
-        return _coroutine(lazy, begin)
+        return _coroutine(lazy, begin, later)
     if inspect.isasyncgen(lazy):
         return _async_generator(lazy, begin)
     if inspect.isgenerator(lazy):
         return _generator(lazy, begin)
+    if lazy.__class__ is _AsyncGeneratorContextManager:
+        return _Block.around(lazy, begin)
     return lazy
 
 
-async def _coroutine(coroutine: Coroutine[Any, Any, Any], begin: Callable[[], Scope]) -> Any:
+async def _coroutine(
+    coroutine: Coroutine[Any, Any, Any], begin: Callable[[], Scope], later: Callable[[Any, Scope], bool]
+) -> Any:
     scope = begin()
     try:
         with within(scope.inside()):
@@ -72,8 +107,7 @@ async def _coroutine(coroutine: Coroutine[Any, Any, Any], begin: Callable[[], Sc
     except BaseException as error:
         scope.end(error)
         raise
-    scope.end(None, result)
-    return result
+    return _returned(result, scope, later)
 
 
 def _generator(generator: Generator[Any, Any, Any], begin: Callable[[], Scope]) -> Generator[Any, Any, Any]:
@@ -126,6 +160,49 @@ async def _async_generator(generator: AsyncGenerator[Any, Any], begin: Callable[
         raise
     finally:
         scope.end(failure)
+
+
+class _Block(_AsyncGeneratorContextManager[Any]):
+    """An asynchronous context manager that was not entered yet. What stands in its block is inside, too."""
+
+    _begin: Callable[[], Scope]
+    _entered: Any = None
+
+    @classmethod
+    def around(cls, manager: Any, begin: Callable[[], Scope]) -> Any:
+        manager.__class__, manager._begin = cls, begin
+        return manager
+
+    async def __aenter__(self) -> Any:
+        self._scope, self._outer = self._begin(), otel_context.get_current()
+        self._inside = self._scope.inside()
+        otel_context.attach(self._inside)
+        try:
+            # Not by way of super(): its code may count the frames up to the caller's, for a name.
+            self._entered = await anext(self.gen)
+        except StopAsyncIteration as error:
+            self._leave(error)
+            raise RuntimeError("generator didn't yield") from None
+        except BaseException as error:
+            self._leave(error)
+            raise
+        return self._entered
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        try:
+            swallowed = await super().__aexit__(kind, error, trace)
+        except BaseException as raised:
+            self._leave(raised)
+            raise
+        self._leave(None if swallowed else error)
+        return swallowed
+
+    def _leave(self, error: BaseException | None) -> None:
+        if otel_context.get_current() is self._inside:
+            otel_context.attach(self._outer)
+        self._scope.end(error, self._entered)
 
 
 @contextmanager

@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+
 from otel_llm.guard import guard
 
 # SimpleQueue.put is reentrant: a finalizer may call it while this very thread is inside put.
@@ -41,6 +44,15 @@ def drain(timeout: float = 30.0) -> bool:
             return True  # no job was running, and none has run but our own
 
 
+def flush() -> None:
+    """Have everything that ended kept now: the process is about to end past every `atexit`."""
+    with guard:
+        provider = trace.get_tracer_provider()
+        if isinstance(provider, TracerProvider):
+            drain()
+            provider.force_flush()
+
+
 def _ensure_thread() -> None:
     global _thread
     with _start:
@@ -66,6 +78,28 @@ def _after_fork_in_child() -> None:
     _jobs = SimpleQueue[Callable[[], None]]()
 
 
-atexit.register(drain)
+_last: list[Callable[[], None]] = []
+
+
+def at_the_end(act: Callable[[], None]) -> Callable[[], None]:
+    """Have `act` called when the process ends, before the last jobs are done. As a decorator."""
+    _last.append(act)
+    return act
+
+
+def _end() -> None:
+    for act in _last:
+        with guard:
+            act()
+    drain()
+
+
+def end_before_others() -> None:
+    """What was set up by now, providers of OpenTelemetry for example, shuts down after our end."""
+    atexit.unregister(_end)
+    atexit.register(_end)
+
+
+end_before_others()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)

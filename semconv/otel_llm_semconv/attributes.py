@@ -55,12 +55,15 @@ GEN_AI_TOOL_TYPE = "gen_ai.tool.type"
 GEN_AI_TOOL_CALL_ID = "gen_ai.tool.call.id"
 GEN_AI_TOOL_DESCRIPTION = "gen_ai.tool.description"
 GEN_AI_DATA_SOURCE_ID = "gen_ai.data_source.id"
+GEN_AI_RETRIEVAL_TOP_K = "gen_ai.retrieval.top_k"
 
 # Content. Off unless OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT asks for it.
 GEN_AI_SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions"
 GEN_AI_INPUT_MESSAGES = "gen_ai.input.messages"
 GEN_AI_OUTPUT_MESSAGES = "gen_ai.output.messages"
 GEN_AI_TOOL_DEFINITIONS = "gen_ai.tool.definitions"
+GEN_AI_TOOL_CALL_ARGUMENTS = "gen_ai.tool.call.arguments"
+GEN_AI_TOOL_CALL_RESULT = "gen_ai.tool.call.result"
 GEN_AI_CLIENT_INFERENCE_OPERATION_DETAILS = "gen_ai.client.inference.operation.details"
 
 # Who caused it. On every span of an interaction, from its start.
@@ -74,6 +77,12 @@ HTTP_RESPONSE_STATUS_CODE = "http.response.status_code"
 URL_PATH = "url.path"
 URL_SCHEME = "url.scheme"
 
+# The job of a task queue that a worker runs.
+MESSAGING_SYSTEM = "messaging.system"
+MESSAGING_OPERATION_NAME = "messaging.operation.name"
+MESSAGING_OPERATION_TYPE = "messaging.operation.type"
+MESSAGING_DESTINATION_NAME = "messaging.destination.name"
+
 # What decides the price, in the providers' own names.
 OPENAI_REQUEST_SERVICE_TIER = "openai.request.service_tier"
 OPENAI_RESPONSE_SERVICE_TIER = "openai.response.service_tier"
@@ -85,6 +94,12 @@ ANTHROPIC_RESPONSE_SERVICE_TIER = "anthropic.response.service_tier"
 ANTHROPIC_THINKING_BUDGET_TOKENS = "anthropic.thinking.budget_tokens"
 ANTHROPIC_USAGE_CACHE_CREATION_EPHEMERAL_5M_INPUT_TOKENS = "anthropic.usage.cache_creation.ephemeral_5m_input_tokens"
 ANTHROPIC_USAGE_CACHE_CREATION_EPHEMERAL_1H_INPUT_TOKENS = "anthropic.usage.cache_creation.ephemeral_1h_input_tokens"
+
+# A request of the Model Context Protocol, on the span of who sends it and on that of who serves it.
+MCP_METHOD_NAME = "mcp.method.name"
+MCP_RESOURCE_URI = "mcp.resource.uri"
+GEN_AI_PROMPT_NAME = "gen_ai.prompt.name"
+RPC_RESPONSE_STATUS_CODE = "rpc.response.status_code"
 
 # Metrics with `OTEL_LLM_METRICS=legacy` (the default) or `both`.
 GEN_AI_CLIENT_OPERATION_DURATION = "gen_ai.client.operation.duration"
@@ -162,5 +177,14 @@ OTEL_LLM_INTERACTION_CALLS = "otel_llm.interaction.calls"
 OTEL_LLM_INTERACTION_ATTEMPTS = "otel_llm.interaction.attempts"
 OTEL_LLM_INTERACTION_INPUT_TOKENS = "otel_llm.interaction.input_tokens"
 OTEL_LLM_INTERACTION_OUTPUT_TOKENS = "otel_llm.interaction.output_tokens"
+OTEL_LLM_INTERACTION_RETRIES = "otel_llm.interaction.retries"
+OTEL_LLM_INTERACTION_COST_WASTED = "otel_llm.interaction.cost.wasted"
+OTEL_LLM_INTERACTION_STEPS = "otel_llm.interaction.steps"
+OTEL_LLM_INTERACTION_FAN_OUT = "otel_llm.interaction.fan_out"
+OTEL_LLM_INTERACTION_DEPTH = "otel_llm.interaction.depth"
+OTEL_LLM_INTERACTION_TOOL_CALLS = "otel_llm.interaction.tool_calls"
+OTEL_LLM_INTERACTION_LOOPS = "otel_llm.interaction.loops"
+OTEL_LLM_INTERACTION_LOOPING_TOOLS = "otel_llm.interaction.looping_tools"
+OTEL_LLM_INTERACTION_RESENT_INPUT_TOKENS = "otel_llm.interaction.resent_input_tokens"
 OTEL_LLM_INTERACTION_OUTCOME = "otel_llm.interaction.outcome"
 OTEL_LLM_INTERACTION_SUCCESS = "otel_llm.interaction.success"
