@@ -12,6 +12,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -25,6 +27,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_llm.call import AttributeValue, Call, error_type
 from otel_llm.driving import drive
+from otel_llm.facts import Facts, Sent
 from otel_llm.guard import guard
 from otel_llm.late import later
 from otel_llm.spans import write
@@ -33,8 +36,14 @@ from otel_llm_semconv import attributes as A
 F = TypeVar("F", bound=Callable[..., Any])
 
 INTERACTION = otel_context.create_key("otel_llm.interaction")
+CARRIED = otel_context.create_key("otel_llm.carried")
+CALLER: ContextVar[list[dict[str, AttributeValue]] | None] = ContextVar("otel_llm.caller", default=None)
+"""Who sent the request that is about to begin. Its root span takes it out, so that nobody else gets it."""
 _SLOT = "_otel_llm_interaction"
+_DEPTH = "_otel_llm_depth"
 _ENTRY_KINDS = (SpanKind.SERVER, SpanKind.CONSUMER)
+_AFTERWARDS_NS = 600 * 1_000_000_000
+"""What begins later than that after an interaction ended is no longer taken for a part of it."""
 
 
 class Interaction:
@@ -58,12 +67,15 @@ class Interaction:
         self.priced_calls = 0
         self.input_tokens = 0
         self.output_tokens = 0
+        self.facts = Facts()
         self.attributes: dict[str, AttributeValue] = dict(parent.identity()) if parent is not None else {}
         """What every span of the interaction carries from its start."""
         self.attributes.update(identity or {})
         self.attributes[A.OTEL_LLM_INTERACTION_ID] = id
         if name:
             self.attributes[A.OTEL_LLM_INTERACTION_NAME] = name
+        self.takes_id = False
+        """Whether the id is that of its trace, if it begins one: other services then come to the same."""
         self._endpoint: str | None = None
         self._late = 0
         self._lock = threading.Lock()
@@ -81,11 +93,17 @@ class Interaction:
     def attribute(self, **identity: Any) -> None:
         """Say who it is, as soon as it is known: arguments as of `otel_llm.attribute`."""
         with guard:
-            found = _identity(**identity)
-            self.attributes = {**self.attributes, **found}
-            for span in (self.root, trace.get_current_span()):
-                if span is not None and span.is_recording():
-                    span.set_attributes(found)
+            found = identity_attributes(**identity)
+            self.know(found)
+            span = trace.get_current_span()
+            if span.is_recording():
+                write(span, found)
+
+    def know(self, identity: Mapping[str, AttributeValue]) -> None:
+        """Say who it is by attributes, for its root span and those that are to come."""
+        self.attributes = {**self.attributes, **identity}
+        if self.root is not None and self.root.is_recording():
+            write(self.root, identity)
 
     def outcome(self, outcome: str, *, success: bool | None = None) -> None:
         """Say what became of it, in the application's words."""
@@ -107,7 +125,26 @@ class Interaction:
         """Whether its root span is still running."""
         return self.root is None or self.root.is_recording()
 
+    def end(self, span: trace.Span) -> None:
+        """End its root span `span` now; it is closed when all calls have their price."""
+        ended = time.time_ns()
+        if self.waits:
+            later(functools.partial(span.end, ended))
+        else:
+            span.end(ended)
+
     # What the engine says of it.
+
+    def ended(self, call: Call, sent: Sent | None = None) -> None:
+        """Note what a call did, of this interaction and so of those around it, as soon as it ended."""
+        with guard:
+            with self._lock:
+                again = self.facts.recognize(call, sent)
+            it: Interaction | None = self
+            while it is not None:
+                with it._lock:
+                    it.facts.add(call, again)
+                it = it.parent
 
     def add(self, call: Call, span: trace.Span) -> dict[str, AttributeValue]:
         """Put a finished call on the bill, of this interaction and of those around it.
@@ -123,12 +160,35 @@ class Interaction:
             self.priced_calls += cost is not None
             self.input_tokens += (usage.input_tokens if usage else None) or 0
             self.output_tokens += (usage.output_tokens if usage else None) or 0
+            self.facts.pay(call)
             own = self.bill() if self.root is span else {}
             if not own and self.root is not None and self.root.is_recording():
                 write(self.root, self.bill())
         if self.parent is not None:
             self.parent.add(call, span)
         return own
+
+    def tool_began(self, name: str) -> None:
+        """A tool runs, in this interaction and so in those around it."""
+        it: Interaction | None = self
+        while it is not None:
+            with it._lock:
+                it.facts.tool_began(name)
+                it._show_facts()
+            it = it.parent
+
+    def agent_began(self, depth: int) -> None:
+        """An agent runs that is inside of `depth` - 1 others."""
+        it: Interaction | None = self
+        while it is not None:
+            with it._lock:
+                it.facts.agent_began(depth)
+                it._show_facts()
+            it = it.parent
+
+    def _show_facts(self) -> None:
+        if self.root is not None and self.root.is_recording():
+            write(self.root, self.facts.attributes())
 
     def bill(self) -> dict[str, AttributeValue]:
         """The attributes of its root span: the bill at a glance."""
@@ -139,6 +199,7 @@ class Interaction:
             A.OTEL_LLM_INTERACTION_ATTEMPTS: self.attempts,
             A.OTEL_LLM_INTERACTION_INPUT_TOKENS: self.input_tokens,
             A.OTEL_LLM_INTERACTION_OUTPUT_TOKENS: self.output_tokens,
+            **self.facts.attributes(),
         }
 
     def wait_for_price(self) -> None:
@@ -155,6 +216,18 @@ class Interaction:
     def waits(self) -> bool:
         """Whether finished calls wait for their price."""
         return self._late > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What came with a request, a message or a new process of the interaction that it is a part of."""
+
+    parent: int
+    """The id of the span that sent it: in other contexts it says nothing."""
+    identity: Mapping[str, AttributeValue]
+    """Attributes; with the interaction's id and name, where those are known."""
+    process: bool = False
+    """It holds for all that a process does, but for requests that it serves."""
 
 
 class interaction:  # noqa: N801 - reads as a verb at the call site
@@ -212,8 +285,10 @@ class interaction:  # noqa: N801 - reads as a verb at the call site
     def _begin(self) -> Interaction:
         outer = current_interaction()
         it = Interaction(uuid.uuid4().hex, self._name, outer)
+        it.takes_id = True
         with guard:
-            it.attributes.update(_identity(**self._who))
+            it.attributes.update(identity_attributes(**self._who))
+            it.attributes.setdefault(A.OTEL_LLM_FEATURE, self._name)
             parent = {A.OTEL_LLM_INTERACTION_PARENT_ID: outer.id} if outer is not None else None
             context = otel_context.set_value(INTERACTION, it)
             it.root = _tracer().start_span(self._name, context=context, attributes=parent)
@@ -224,15 +299,11 @@ class interaction:  # noqa: N801 - reads as a verb at the call site
         it = self._it
         if it is None or it.root is None:
             return
-        root, ended = it.root, time.time_ns()
         with guard:
             if isinstance(error, Exception):
-                root.set_status(StatusCode.ERROR)
-                root.set_attribute(A.ERROR_TYPE, error_type(error))
-            if it.waits:
-                later(functools.partial(root.end, ended))
-            else:
-                root.end(ended)
+                it.root.set_status(StatusCode.ERROR)
+                it.root.set_attribute(A.ERROR_TYPE, error_type(error))
+            it.end(it.root)
 
 
 class _Opened(interaction):
@@ -303,23 +374,73 @@ class InteractionProcessor(SpanProcessor):
                 if endpoint is not None:
                     attributes = {**attributes, A.OTEL_LLM_ENDPOINT: endpoint}
             write(span, attributes)
+        with guard:
+            _note(span, parent_context)
+
+
+def _note(span: Span, context: Context | None) -> None:
+    """Tell the span's interaction of an agent or a tool, whoever reports it."""
+    said = span.attributes or {}
+    around: Any = trace.get_current_span(context)
+    operation, depth = said.get(A.GEN_AI_OPERATION_NAME), getattr(around, _DEPTH, 0)
+    depth += operation == "invoke_agent"
+    if depth:
+        setattr(span, _DEPTH, depth)
+    it = interaction_of(span, None)
+    if it is not None and operation == "invoke_agent":
+        it.agent_began(depth)
+    elif it is not None and operation == "execute_tool" and not _same_tool(said, getattr(around, "attributes", None)):
+        it.tool_began(str(said.get(A.GEN_AI_TOOL_NAME) or span.name.removeprefix("execute_tool ")))
+
+
+def _same_tool(said: Mapping[str, Any], around: Mapping[str, Any] | None) -> bool:
+    """Whether a span and the one around it are about one execution: its client's, its server's."""
+    names = (A.GEN_AI_OPERATION_NAME, A.GEN_AI_TOOL_NAME)
+    return around is not None and all(around.get(name) == said.get(name) for name in names)
 
 
 def _interaction_for(span: Span, context: Context | None) -> Interaction:
     named = otel_context.get_value(INTERACTION, context)
-    if isinstance(named, Interaction) and named.root is None:
-        return named  # the root span of an interaction that is being opened
     parent = trace.get_current_span(context)
+    origin = parent.get_span_context()
+    if isinstance(named, Interaction) and named.root is None:
+        # The root span of an interaction that is being opened.
+        if not origin.is_valid and named.takes_id:
+            named.id = named.attributes[A.OTEL_LLM_INTERACTION_ID] = _id_of_trace(span)
+        return named
     found = getattr(parent, _SLOT, None)
     if not isinstance(found, Interaction):
-        found = named if isinstance(named, Interaction) and not parent.get_span_context().is_remote else None
-    if found is None:
-        # Every process that takes part in the trace comes to the same id.
-        return Interaction(format(span.get_span_context().trace_id, "032x"), span.name)
-    if span.kind in _ENTRY_KINDS and not found.is_open():
+        found = named if isinstance(named, Interaction) and not origin.is_remote else None
+    if found is not None and not _is_over(found, parent, span):
+        return found
+    # A root. What ended, and what belongs to a whole process, is not the request's that is served there.
+    carried = otel_context.get_value(CARRIED, context) if found is None and origin.is_remote else None
+    identity: dict[str, AttributeValue] = {}
+    alone = found is not None
+    if isinstance(carried, Carried) and carried.parent == origin.span_id:
+        alone = carried.process and span.kind is SpanKind.SERVER
+        identity = {} if alone else dict(carried.identity)
+    if caller := CALLER.get():
+        identity |= caller.pop()
+    # Every process that takes part in the trace comes to the same id.
+    own_id = uuid.uuid4().hex if alone else str(identity.pop(A.OTEL_LLM_INTERACTION_ID, _id_of_trace(span)))
+    return Interaction(own_id, str(identity.pop(A.OTEL_LLM_INTERACTION_NAME, span.name)), identity=identity)
+
+
+def _id_of_trace(span: Span) -> str:
+    return format(span.get_span_context().trace_id, "032x")
+
+
+def _is_over(it: Interaction, parent: trace.Span, span: Span) -> bool:
+    """Whether what begins with `span` is no longer a part of `it`, which ended."""
+    if it.is_open():
+        return False
+    if span.kind in _ENTRY_KINDS:
         # A server may run the next request in the context of one that ended: nothing of that may leak.
-        return Interaction(uuid.uuid4().hex, span.name)
-    return found
+        return True
+    ended = it.root.end_time if isinstance(it.root, ReadableSpan) else None
+    late = ended is not None and (span.start_time or 0) - ended > _AFTERWARDS_NS
+    return late and not parent.is_recording()
 
 
 def _inside(it: Interaction, context: Context | None = None) -> Context:
@@ -327,7 +448,7 @@ def _inside(it: Interaction, context: Context | None = None) -> Context:
     return trace.set_span_in_context(it.root, inner) if it.root is not None else inner
 
 
-def _identity(
+def identity_attributes(
     *,
     user_id: str | None = None,
     session_id: str | None = None,
@@ -335,6 +456,7 @@ def _identity(
     tenant: str | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> dict[str, AttributeValue]:
+    """The attributes that say it."""
     named = {
         A.USER_ID: user_id,
         A.SESSION_ID: session_id,

@@ -62,9 +62,12 @@ def _names() -> tuple[str, ...]:
     return _NAMES.get(said, _NAMES["legacy"])
 
 
-@cache
 def _meters(provider: MeterProvider) -> _Meters:
-    return _Meters(provider)
+    # By identity: Logfire's has none of its own to be hashed by. It is kept, so that its id stays its own.
+    known = _known.get(id(provider))
+    if known is None:
+        known = _known[id(provider)] = (provider, _Meters(provider))
+    return known[1]
 
 
 class _Meters:
@@ -149,6 +152,9 @@ def _shared(call: Call) -> Attributes:
 
 def _timed(call: Call, shared: Attributes) -> Attributes:
     return shared if call.error_type is None else shared | {A.ERROR_TYPE: call.error_type}
+
+
+_known: dict[int, tuple[MeterProvider, _Meters]] = {}
 
 
 def _by_modality(usage: Usage) -> Iterable[tuple[str, str, int | None]]:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from otel_llm.call import AttributeValue, Call
+from otel_llm.driving import Scope, at_once
 
 T = TypeVar("T")
 
@@ -228,7 +229,20 @@ class Step:
     read: Callable[[Any, tuple[Any, ...], dict[str, Any]], Activity | None]
     """`read(instance, args, kwargs)`: what it does; None when it is nothing to tell."""
     ended: Callable[[Any], Mapping[str, AttributeValue | None]] = nothing_more
-    """Further attributes, from what the method returned. Not of generators."""
+    """Further attributes, from what the method returned. Not of generators. With an `error.type` it has failed."""
+    later: Callable[[Any, Scope], bool] = at_once
+    """`later(result, scope)`: whether a result of the framework's own kind runs inside of the scope from now on, and
+    ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A method by which a framework tells of its frames, with a wrapper of its own."""
+
+    module: str
+    attribute: str
+    wrapper: Callable[[Any, Any, Any, tuple[Any, ...], dict[str, Any]], Any]
+    """`wrapper(frames, wrapped, instance, args, kwargs)`; `frames` is the `Frames` of the framework."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +269,6 @@ class Integration:
     surfaces: str
     """What of the SDK is recorded, for the support table."""
     patches: tuple[Patch, ...] = ()
-    hooks: tuple[Hook | Socket | Step | Arrival, ...] = ()
+    hooks: tuple[Hook | Socket | Step | Report | Arrival, ...] = ()
     packages: frozenset[str] = frozenset()
     """Of a framework with callbacks: the packages whose generators others step through."""

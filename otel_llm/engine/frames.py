@@ -48,7 +48,7 @@ class _Inside(Context):
 
 
 class _Frame:
-    __slots__ = ("around", "before", "call", "inside", "layer", "operation", "span")
+    __slots__ = ("around", "before", "call", "error", "handled", "inside", "layer", "operation", "span")
 
     def __init__(self, around: Context, before: Context, operation: str | None) -> None:
         self.around = around
@@ -60,6 +60,9 @@ class _Frame:
         self.span: Span | None = None
         self.call: Call | None = None
         self.layer: Layer | None = None
+        self.handled = sys.exception()
+        """What was being handled when it began, so nothing of its own."""
+        self.error: BaseException | None = None
 
 
 class Frames:
@@ -86,6 +89,11 @@ class Frames:
         frame = self._open.get(key)
         return frame.operation if frame is not None else None
 
+    def agent(self, key: Hashable) -> str | None:
+        """The name of the agent that the frame of `key` is in; None when it is not open or in none."""
+        frame = self._open.get(key)
+        return current_agent(frame.inside) if frame is not None else None
+
     def start(
         self,
         key: Hashable,
@@ -93,11 +101,13 @@ class Frames:
         operation: str | None = None,
         name: str | None = None,
         attributes: Mapping[str, AttributeValue | None] | None = None,
+        *,
+        attach: bool = True,
     ) -> None:
         """Open a frame beneath that of `parent`, or beneath what is current when that is not open.
 
         Its span is `{operation} {name}`, a step's is `{name}`; with neither it has none, and only passes on where it
-        is. Attributes that are None are left out.
+        is. Attributes that are None are left out. Without `attach` only those are inside that name it as their parent.
         """
         with guard:
             frame = self._frame(parent, operation or self.operation(parent))
@@ -109,7 +119,8 @@ class Frames:
             if operation == "invoke_agent":
                 inside = with_agent(name, inside)
             # A root that the caller steps through does not hold the caller's code, only the frames beneath.
-            self._enter(key, frame, inside, attach=parent in self._open or not _stepped_through(self._packages))
+            attach = attach and (parent in self._open or not _stepped_through(self._packages))
+            self._enter(key, frame, inside, attach=attach)
 
     def start_call(self, key: Hashable, parent: Hashable, call: Call) -> None:
         """Open the frame of a call to a model. If no SDK's call beneath is recorded, `call` is, at the end."""
@@ -119,6 +130,12 @@ class Frames:
             frame = self._frame(parent, None)
             frame.call, frame.layer = call, Layer()
             self._enter(key, frame, with_layer(frame.layer, frame.around), attach=True)
+
+    def fail(self, key: Hashable, error: BaseException | None = None) -> None:
+        """The frame of `key` ends with `error`, or with what is being handled or raised, if that came up in there."""
+        frame, raised = self._open.get(key), sys.exception()
+        if frame is not None:
+            frame.error = (raised if raised is not frame.handled else None) or error or frame.error
 
     def end(
         self,
@@ -138,7 +155,7 @@ class Frames:
             if frame is not None:
                 if frame.span is not None and attributes:
                     frame.span.set_attributes(_known(attributes))
-                self._close(frame, error, read)
+                self._close(frame, error or frame.error, read)
 
     def step(self, step: Step) -> Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]:
         """The wrapper of a method that is one activity while it runs."""
@@ -149,7 +166,7 @@ class Frames:
                 activity = step.read(instance, args, kwargs)
             if activity is None:
                 return wrapped(*args, **kwargs)
-            return drive(wrapped, args, kwargs, lambda: _Doing(self._tracer, activity, step))
+            return drive(wrapped, args, kwargs, lambda: _Doing(self._tracer, activity, step), step.later)
 
         return call
 
@@ -225,7 +242,10 @@ class _Doing:
                 return
             if error is None and result is not None:
                 with guard:
-                    span.set_attributes(_known(self._step.ended(result)))
+                    more = _known(self._step.ended(result))
+                    span.set_attributes(more)
+                    if A.ERROR_TYPE in more:
+                        span.set_status(StatusCode.ERROR)
             _end_span(span, time.time_ns(), error)
 
 

@@ -6,12 +6,11 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, cast
 
 import wrapt
-from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import Tracer, TracerProvider
 
@@ -22,14 +21,13 @@ from otel_llm.engine.results import look
 from otel_llm.engine.session import listening
 from otel_llm.engine.tap import follower, tap
 from otel_llm.guard import guard
-from otel_llm.spec import Arrival, Hook, Integration, Late, Patch, Socket, Step
+from otel_llm.spec import Arrival, Hook, Integration, Late, Patch, Report, Socket, Step
 
 Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
 
-_Target = Patch | Hook | Socket | Step | Arrival
+_Target = Patch | Hook | Socket | Step | Report | Arrival
 _REFUSED = 400
 _Wrapped: Any = wrapt.FunctionWrapper
-_SUPPRESSED = "suppress_instrumentation"  # the key of opentelemetry.instrumentation.utils.suppress_instrumentation
 
 
 class Patches:
@@ -75,7 +73,7 @@ class Patches:
         else:
             wrapt.register_post_import_hook(wrap, target.module)
 
-    def _wrap(self, module: Any, target: Patch | Hook | Socket | Step) -> None:
+    def _wrap(self, module: Any, target: Patch | Hook | Socket | Step | Report) -> None:
         *path, name = target.attribute.split(".")
         owner = module
         for step in path:
@@ -88,18 +86,36 @@ class Patches:
             wrapper: Wrapper = target.wrapper
         elif isinstance(target, Step):
             wrapper = self._frames.step(target)
+        elif isinstance(target, Report):
+            wrapper = partial(target.wrapper, self._frames)
         elif isinstance(target, Socket):
             wrapper = listening(self._tracer, target, original)
         elif inspect.iscoroutinefunction(inspect.unwrap(original)):
             wrapper = _awaiting(self._tracer, target)
         else:
             wrapper = _calling(self._tracer, target)
-        setattr(owner, name, wrapt.FunctionWrapper(original, wrapper, enabled=lambda: not self._removed))
-        self._undo.append(lambda: _unwrap(owner, name))
+        for place in (owner, *_captured(owner, name, original)):
+            found = _found(place, name)
+            setattr(place, name, wrapt.FunctionWrapper(found, wrapper, enabled=lambda: not self._removed))
+            self._undo.append(partial(_unwrap, place, name))
 
 
 def _found(owner: Any, name: str) -> Any:
     return inspect.getattr_static(owner, name, None) if isinstance(owner, type) else getattr(owner, name, None)
+
+
+def _captured(owner: Any, name: str, original: Any) -> list[Any]:
+    """Subclasses on which somebody wrapped the inherited method before us: their wrapper will never ask for ours."""
+    if not isinstance(owner, type):
+        return []
+    classes, found = [owner], list[Any]()
+    while classes:
+        for kind in cast("Any", classes.pop()).__subclasses__():
+            classes.append(kind)
+            own = vars(kind).get(name)
+            if own is not None and inspect.unwrap(own) is inspect.unwrap(original):
+                found.append(kind)
+    return found
 
 
 def _unwrap(owner: Any, name: str) -> None:
@@ -113,9 +129,8 @@ def _unwrap(owner: Any, name: str) -> None:
 def _begin(
     tracer: Tracer, patch: Patch, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Recording | Late | None:
+    # Also where instrumentation is suppressed, as Logfire does to have spans of its own only: exporters ask no model.
     with guard:
-        if otel_context.get_value(_SUPPRESSED):
-            return None
         request = patch.read(instance, args, kwargs)
         if isinstance(request, Late):
             return request

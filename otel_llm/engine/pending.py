@@ -5,7 +5,6 @@ What was counted is remembered by its id, so that asking again counts nothing ag
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
 from collections import OrderedDict
@@ -13,6 +12,7 @@ from typing import Any
 
 from otel_llm.engine.recording import Recording
 from otel_llm.guard import guard
+from otel_llm.late import at_the_end
 from otel_llm.spec import Dialect
 
 _MOST_OPEN = 1_000
@@ -66,7 +66,7 @@ def is_over(recording: Recording, dialect: Dialect, body: Any) -> bool:
     return False
 
 
-@atexit.register
+@at_the_end
 def _end_all() -> None:
     while _open:
         with guard:

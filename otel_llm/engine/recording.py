@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
-from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,7 +13,8 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 
 from otel_llm.call import AttributeValue, Call, Cost, StreamOutcome, error_type, http_status
 from otel_llm.content import Capture, capture
-from otel_llm.engine.prices import price_book
+from otel_llm.engine.prices import expect, price_book
+from otel_llm.facts import Sent, sent
 from otel_llm.guard import guard
 from otel_llm.interaction import Interaction, interaction_of
 from otel_llm.late import later
@@ -27,6 +26,7 @@ from otel_llm_semconv import attributes as A
 _RECORDING = otel_context.create_key("otel_llm.recording")
 _LAYER = otel_context.create_key("otel_llm.layer")
 _AGENT = otel_context.create_key("otel_llm.agent")
+_AGENT_SLOT = "_otel_llm_agent"
 
 # Servers that answered 400 to a stream that asked for its usage, and those that did not: (address, port).
 _refuses_usage: dict[tuple[str | None, int | None], bool] = {}
@@ -37,8 +37,8 @@ class Layer:
 
     __slots__ = ("_around", "reported")
 
-    def __init__(self) -> None:
-        self._around = current_layer()
+    def __init__(self, context: Context | None = None) -> None:
+        self._around = current_layer(context)
         self.reported = False
 
     def sign(self) -> None:
@@ -47,6 +47,13 @@ class Layer:
         while layer is not None:
             around, layer._around, layer.reported = layer._around, None, True
             layer = around
+
+    def is_inside(self, other: Layer) -> bool:
+        """Whether it is `other`, or was left inside of that."""
+        layer: Layer | None = self
+        while layer is not None and layer is not other:
+            layer = layer._around
+        return layer is other
 
 
 def with_layer(layer: Layer, context: Context | None = None) -> Context:
@@ -57,6 +64,9 @@ def with_layer(layer: Layer, context: Context | None = None) -> Context:
 def current_layer(context: Context | None = None) -> Layer | None:
     """The innermost framework's mark in `context`, if any."""
     found = otel_context.get_value(_LAYER, context)
+    spans: Any = getattr(trace.get_current_span(context), "layer", None)
+    if not isinstance(found, Layer) or (isinstance(spans, Layer) and not found.is_inside(spans)):
+        found = spans
     return found if isinstance(found, Layer) else None
 
 
@@ -68,12 +78,24 @@ def with_agent(name: str | None, context: Context | None = None) -> Context:
 def current_agent(context: Context | None = None) -> str | None:
     """The name of the innermost agent of `context`."""
     found = otel_context.get_value(_AGENT, context)
-    return found if isinstance(found, str) else None
+    name, around = getattr(trace.get_current_span(context), _AGENT_SLOT, (found, found))
+    # Of an agent that a span tells of and one that the context does, whichever is inside of the other.
+    name = name if around == found else found
+    return name if isinstance(name, str) else None
 
 
-def current_recording() -> Recording | None:
-    """The call whose request is under way in this context, if any."""
-    found = otel_context.get_value(_RECORDING)
+def mark_agent(span: Span, context: Context | None, agent: object) -> None:
+    """Have `span`, which began in `context`, and what is beneath it know its agent: `agent`, or that of its parent."""
+    known = getattr(trace.get_current_span(context), _AGENT_SLOT, None)
+    if agent is not None:
+        known = (agent, otel_context.get_value(_AGENT, context))
+    if known is not None:
+        setattr(span, _AGENT_SLOT, known)
+
+
+def current_recording(context: Context | None = None) -> Recording | None:
+    """The call whose request is under way in `context`, by default the current one, if any."""
+    found = otel_context.get_value(_RECORDING, context)
     return found if isinstance(found, Recording) else None
 
 
@@ -89,13 +111,15 @@ def begin(tracer: Tracer, request: Request) -> Recording:
     with guard:
         request.dialect.request(call, request.body)
     with guard:
-        book = price_book()
-        if not book.ready(call):
-            # While the provider thinks, there is time to look the price up.
-            later(partial(book.resolve, replace(call)))
+        expect(call)
     recording = Recording(tracer, call, request)
-    with guard:
-        recording.capture = capture(request.dialect.content, request.body)
+    content = request.dialect.content
+    if content is not None:
+        with guard:
+            recording.capture = capture(content, request.body)
+        with guard:
+            if recording.interaction is not None:
+                recording.sent = sent(request.body, content, recording.interaction.facts)
     return recording
 
 
@@ -114,6 +138,7 @@ class Recording:
         "interaction",
         "package",
         "request",
+        "sent",
         "span",
         "waits_for",
     )
@@ -129,6 +154,8 @@ class Recording:
         """The SDK's own package: its exceptions in mid-stream are no exceptions of the caller."""
         self.capture: Capture | None = None
         """What is said in the call, where that is asked for."""
+        self.sent: Sent | None = None
+        """What of the request tells whether it was sent before."""
         self.waits_for: str | None = None
         """The id under which another request will be told how it ended."""
         self._retry_plainly = False
@@ -267,6 +294,8 @@ class Recording:
         call.stream_outcome = outcome
         if not call.duration_ns:
             call.duration_ns = self.elapsed_ns()
+        if self.interaction is not None:
+            self.interaction.ended(call, self.sent)
         with guard:
             if call.usage is None and call.error_type and call.response.get(A.HTTP_RESPONSE_STATUS_CODE):
                 # Providers do not bill a request that they answered with an error status.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import inspect
 import json
 import os
@@ -14,7 +13,7 @@ from opentelemetry.trace import Tracer
 
 from otel_llm.engine.recording import Recording, begin
 from otel_llm.guard import guard
-from otel_llm.late import drain, later
+from otel_llm.late import at_the_end, later
 from otel_llm.spec import Request, Socket
 
 _sessions: WeakKeyDictionary[Any, _Session] = WeakKeyDictionary()
@@ -96,11 +95,10 @@ def listening(tracer: Tracer, socket: Socket, original: Any) -> Any:
     return areceive if inspect.iscoroutinefunction(original) else receive
 
 
-@atexit.register
+@at_the_end
 def _end_all() -> None:
     for session in list(_sessions.values()):
         session.abandon()
-    drain()
 
 
 def _after_fork_in_child() -> None:

@@ -7,7 +7,6 @@ and whoever closes, drops or cuts them.
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import re
@@ -36,7 +35,7 @@ from otel_llm.framing import (
     payload,
 )
 from otel_llm.guard import guard
-from otel_llm.late import drain, later
+from otel_llm.late import at_the_end, later
 from otel_llm.spec import Dialect, Follower
 
 T = TypeVar("T")
@@ -317,13 +316,12 @@ _READERS = frozenset(
 )
 
 
-@atexit.register
+@at_the_end
 def _end_open_streams() -> None:
     """A stream that is still open when the process ends was abandoned, and what was seen of it counts."""
     for reader in list(_open):
         with guard:
             reader.end("abandoned")
-    drain()
 
 
 def _after_fork_in_child() -> None:

@@ -11,6 +11,7 @@ from otel_llm.integrations.google import google
 from otel_llm.integrations.groq import groq
 from otel_llm.integrations.huggingface import huggingface
 from otel_llm.integrations.litellm import litellm
+from otel_llm.integrations.lm15 import lm15
 from otel_llm.integrations.mistral import mistral
 from otel_llm.integrations.ollama import ollama
 from otel_llm.integrations.openai import openai
@@ -31,6 +32,7 @@ INTEGRATIONS: tuple[Integration, ...] = (
     cerebras,
     azure,
     litellm,
+    lm15,
     xai,
     watsonx,
     google,
@@ -64,6 +66,7 @@ FireworksInstrumentor = _instrumentor(fireworks)
 CerebrasInstrumentor = _instrumentor(cerebras)
 AzureInferenceInstrumentor = _instrumentor(azure)
 LiteLLMInstrumentor = _instrumentor(litellm)
+LM15Instrumentor = _instrumentor(lm15)
 XAIInstrumentor = _instrumentor(xai)
 WatsonxInstrumentor = _instrumentor(watsonx)
 GoogleGenAIInstrumentor = _instrumentor(google)

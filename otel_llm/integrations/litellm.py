@@ -61,25 +61,21 @@ _NAMES = {
     "xai": "x_ai",
 }
 """litellm's names of providers, where ours are others."""
-_MAKERS = {messages: "anthropic", responses: "openai"}
+MAKERS = {messages: "anthropic", responses: "openai"}
 _TELL_UNASKED = ("groq", "mistral_ai", "together", "fireworks", "cerebras", "x_ai", "deepseek", "openrouter")
 
 
 def _read(_handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | None:
     url = urlsplit(str(args[0] if args else kwargs["url"]))
-    found = next(((path, speaks) for known, speaks in _ROUTES if (path := re.search(known + "$", url.path))), None)
     field = next((name for name in ("data", "json") if kwargs.get(name) is not None), None)
-    if found is None or field is None:
+    if field is None:
         return None
-    path, speaks = found
     sent: Any = kwargs[field]
-    said: Any = json.loads(sent) if isinstance(sent, (str, bytes)) else sent
-    if not isinstance(said, dict):
+    known = spoken(url.path, sent)
+    if known is None:
         return None
-    named = {name: unquote(model) for model in path.groups() for name in ("model", "modelId")}
-    body = {**cast("dict[str, Any]", said), **named}
-    dialect = speaks if isinstance(speaks, Dialect) else speaks(body)
-    told: str = getattr(kwargs.get("logging_obj"), "custom_llm_provider", None) or _MAKERS.get(dialect, "litellm")
+    dialect, body = known
+    told: str = getattr(kwargs.get("logging_obj"), "custom_llm_provider", None) or MAKERS.get(dialect, "litellm")
     provider = provider_of(url.hostname, url.port, _NAMES.get(told, told))
     if dialect is chat and provider in _TELL_UNASKED:
         dialect = unasked
@@ -97,6 +93,20 @@ def _read(_handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Reque
         with_body=None if isinstance(sent, bytes) else with_body,  # signed
         transport=_answered,
     )
+
+
+def spoken(path: str, sent: Any) -> tuple[Dialect, dict[str, Any]] | None:
+    """The dialect of what is sent to this path, and its body with what the path says; None where it is no call."""
+    found = next(((place, speaks) for known, speaks in _ROUTES if (place := re.search(known + "$", path))), None)
+    if found is None:
+        return None
+    place, speaks = found
+    said: Any = json.loads(sent) if isinstance(sent, (str, bytes)) else sent
+    if not isinstance(said, dict):
+        return None
+    named = {name: unquote(model) for model in place.groups() for name in ("model", "modelId")}
+    body = {**cast("dict[str, Any]", said), **named}
+    return speaks if isinstance(speaks, Dialect) else speaks(body), body
 
 
 def _answered(response: Any) -> Any:

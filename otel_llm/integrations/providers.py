@@ -68,6 +68,13 @@ def provider_of(host: str | None, port: int | None, default: str) -> str:
     return _PORTS.get(port or 0, default)
 
 
+def is_provider(host: str | None) -> bool:
+    """Whether only providers of models have such an address. Much of Amazon's is one's own services."""
+    if host is not None and host.endswith(".amazonaws.com"):
+        return host.startswith("bedrock")
+    return bool(provider_of(host, None, ""))
+
+
 def port_of(url: Any) -> int | None:
     """The port of an httpx URL or a `urlsplit` result, said or not."""
     return url.port or {"http": 80, "https": 443}.get(url.scheme)

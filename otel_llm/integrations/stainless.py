@@ -116,7 +116,7 @@ def _with_body(
 
 def _transport(result: Any) -> Any:
     """The httpx response of a raw response or a stream; None of a parsed body."""
-    kind = cast("type[Any]", type(result))
+    kind = cast("type[Any]", result.__class__)  # also of what somebody put a proxy around
     raw = getattr(result, "__dict__", {}).get("http_response")
     if raw is not None:
         return raw

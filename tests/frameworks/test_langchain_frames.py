@@ -135,3 +135,27 @@ def test_a_processor_that_fails_breaks_no_parentage(spans: Spans, monkeypatch: p
     for key in ("step", "tool", "agent"):
         table.end(key)
     assert tree(spans()) == "invoke_agent support INTERNAL\n  step INTERNAL"
+
+
+def test_a_failure_is_the_frames_own_and_not_what_was_handled_before_it(spans: Spans) -> None:
+    table = frames()
+    try:
+        raise LookupError("earlier")
+    except LookupError:
+        table.start("fine", None, name="fine")
+        table.fail("fine")
+        table.start("told", None, name="told")
+        table.fail("told", TimeoutError())
+        table.start("raised", None, name="raised")
+        try:
+            raise ValueError("inside")
+        except ValueError:
+            table.fail("raised", TimeoutError())
+        for key in ("raised", "told", "fine", "never begun"):
+            table.fail(key)
+            table.end(key)
+    assert {span.name: said(span, A.ERROR_TYPE) for span in spans()} == {
+        "fine": None,
+        "told": "TimeoutError",
+        "raised": "ValueError",
+    }

@@ -356,7 +356,7 @@ def test_identity_is_there_when_a_span_starts(monkeypatch: pytest.MonkeyPatch) -
         tracer.start_span("third").end()
     tracer.start_span("outside").end()
     assert started == [
-        ("first", "ada", None),
+        ("first", "ada", "answer"),  # the name, as long as nobody says better
         ("second", "grace", "support"),
         ("third", "ada", "support"),
         ("outside", None, None),
