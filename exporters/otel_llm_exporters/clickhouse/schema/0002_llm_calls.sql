@@ -221,5 +221,7 @@ FROM
             '') AS Operation
     FROM otel_traces
     -- Calls that we recorded have a status, of whatever kind they are: pictures, sound, reranking.
-    WHERE Operation IN ('chat', 'text_completion', 'generate_content', 'embeddings') OR a['otel_llm.cost.status'] != ''
+    -- A call that another span tells of already is `covered` there.
+    WHERE (Operation IN ('chat', 'text_completion', 'generate_content', 'embeddings') OR a['otel_llm.cost.status'] != '')
+        AND a['otel_llm.layer'] != 'covered'
 );

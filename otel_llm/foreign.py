@@ -1,0 +1,289 @@
+"""Spans of model calls that others made: priced where nobody else counted the call, and marked where somebody did.
+
+OpenTelemetry's own instrumentations, OpenLLMetry, OpenInference, OpenLIT, Logfire, and frameworks that trace themselves
+see the same calls as we do: some above our span, some beneath, some beside it. Of all the spans of one call ours is the
+call; without ours it is the innermost, which ends first. The others get `otel_llm.layer` = `covered`: they never count.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace import StatusCode
+
+from otel_llm.call import AttributeValue, Call, Usage
+from otel_llm.dialects.reading import text
+from otel_llm.engine.prices import expect, price_book
+from otel_llm.engine.recording import Layer, current_layer, current_recording, mark_agent
+from otel_llm.guard import guard
+from otel_llm.integrations.providers import provider_of
+from otel_llm.interaction import Interaction, interaction_of
+from otel_llm.metrics import measure
+from otel_llm.spans import end_attributes, start_attributes
+from otel_llm_semconv import attributes as A
+
+_SLOT = "_otel_llm_trail"
+_OPERATIONS = ("chat", "text_completion", "generate_content", "embeddings")
+_KINDS = {"LLM": "chat", "CHAT": "chat", "COMPLETION": "text_completion", "EMBEDDING": "embeddings"}
+"""OpenInference's and OpenLLMetry's words for operations."""
+_PROVIDERS = {
+    "az.ai.openai": "azure.ai.openai",
+    "azure": "azure.ai.openai",
+    "az.ai.inference": "azure.ai.inference",
+    "aws": "aws.bedrock",
+    "aws_bedrock": "aws.bedrock",
+    "bedrock": "aws.bedrock",
+    "gemini": "gcp.gemini",
+    "google": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "mistralai": "mistral_ai",
+    "vertexai": "gcp.vertex_ai",
+    "vertex_ai": "gcp.vertex_ai",
+    "xai": "x_ai",
+}
+"""Others' names of providers, where the conventions have another."""
+_REMEMBERED = 256
+_CLOCKS_NS = 2_000_000
+
+
+class _Seen:
+    """A call that counts, as others may know it."""
+
+    __slots__ = ("ended_ns", "id", "models", "started_ns", "told")
+
+    def __init__(self, started_ns: int) -> None:
+        self.started_ns = started_ns
+        self.ended_ns = 0
+        self.id: Any = None
+        self.models: set[Any] = set()
+        self.told: set[str] = set()
+        """Who else has told of it: each does once."""
+
+    def know(self, said: Mapping[str, Any], ended_ns: int = 0) -> None:
+        """What its span says so far."""
+        self.ended_ns = ended_ns
+        self.id = said.get(A.GEN_AI_RESPONSE_ID)
+        self.models = {said.get(A.GEN_AI_REQUEST_MODEL), said.get(A.GEN_AI_RESPONSE_MODEL)} - {None}
+
+    def may_be(self, call: Call, ended_ns: int) -> bool:
+        """Whether somebody else may tell of this one: it was under way in the same time, at the same model."""
+        models = {call.request_model, call.response_model} - {None}
+        return (
+            call.started_ns - _CLOCKS_NS <= self.started_ns <= ended_ns
+            and self.ended_ns <= ended_ns + _CLOCKS_NS
+            and (not models or not self.models or not models.isdisjoint(self.models))
+        )
+
+
+class _Trail:
+    """What a span is beneath, and what was counted beneath it. It lies by the attributes, which outlive the span."""
+
+    __slots__ = ("around", "beneath", "covered", "interaction", "layer", "seen")
+
+    def __init__(self, around: _Trail | None) -> None:
+        self.around = around
+        self.interaction: Interaction | None = None
+        self.layer: Layer | None = None
+        """What a framework of ours left around it."""
+        self.beneath: set[bool] = set()
+        """Whether a call that only embeds was counted beneath, and one that infers: a model may embed on its way."""
+        self.covered = False
+        """It is beneath a call that counts."""
+        self.seen: _Seen | None = None
+        """It counts."""
+
+    def sign(self, *, embeds: bool) -> None:
+        """A call counts: none around it does."""
+        trail: _Trail | None = self
+        while trail is not None and embeds not in trail.beneath:
+            trail.beneath.add(embeds)
+            trail = trail.around
+
+
+class ForeignCalls(SpanProcessor):
+    """Finds the model calls among the spans of others. It has to come before whatever keeps or exports spans."""
+
+    def __init__(self) -> None:
+        self._seen: WeakKeyDictionary[Interaction, deque[_Seen]] = WeakKeyDictionary()
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Know what it is beneath."""
+        with guard:
+            said = span.attributes or {}
+            trail = _Trail(_trail_of(trace.get_current_span(parent_context)))
+            trail.interaction = interaction_of(span, parent_context)
+            setattr(span._attributes, _SLOT, trail)  # pyright: ignore[reportPrivateUsage]
+            is_agent = said.get(A.GEN_AI_OPERATION_NAME) == "invoke_agent"
+            mark_agent(span, parent_context, said.get(A.GEN_AI_AGENT_NAME) if is_agent else None)
+            if not _is_ours(span):
+                trail.layer = current_layer(parent_context)
+                trail.covered = current_recording(parent_context) is not None
+                if not trail.covered and A.GEN_AI_REQUEST_MODEL in said and (call := _call(said)) is not None:
+                    expect(call)
+            elif A.GEN_AI_PROVIDER_NAME in said:
+                self._count(trail, said, span.start_time or 0)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Count it, or mark it, if it is a call."""
+        with guard:
+            trail, said = _trail_of(span), span.attributes or {}
+            if trail is None:
+                return
+            if _is_ours(span):
+                if trail.seen is not None:
+                    trail.seen.know(said, span.end_time or 0)
+                return
+            call = _call(said)
+            if call is None:
+                return
+            call.started_ns, ended_ns = span.start_time or 0, span.end_time or 0
+            call.duration_ns = ended_ns - call.started_ns
+            scope = span.instrumentation_scope.name if span.instrumentation_scope is not None else ""
+            if self._is_counted(trail, call, ended_ns, scope):
+                _write(span, {A.OTEL_LLM_LAYER: "covered"})
+                return
+            seen = self._count(trail, said, call.started_ns)
+            seen.know(said, ended_ns)
+            seen.told.add(scope)
+            if trail.layer is not None:
+                trail.layer.sign()
+            _price(span, call, trail.interaction)
+
+    def _count(self, trail: _Trail, said: Mapping[str, Any], started_ns: int) -> _Seen:
+        """The call of this trail counts, and none around it."""
+        trail.sign(embeds=_embeds(said.get(A.GEN_AI_OPERATION_NAME)))
+        trail.seen = seen = _Seen(started_ns)
+        seen.know(said)
+        if trail.interaction is not None:
+            self._seen.setdefault(trail.interaction, deque(maxlen=_REMEMBERED)).append(seen)
+        return seen
+
+    def _is_counted(self, trail: _Trail, call: Call, ended_ns: int, scope: str) -> bool:
+        if trail.covered or _embeds(call.operation) in trail.beneath:
+            return True
+        if trail.interaction is None:
+            return False
+        untold = [seen for seen in self._seen.get(trail.interaction, ()) if scope not in seen.told]
+        same = [seen for seen in untold if seen.id is not None and seen.id == call.response_id]
+        nameless = [seen for seen in untold if None in (seen.id, call.response_id) and seen.may_be(call, ended_ns)]
+        for seen in (*same, *nameless)[:1]:
+            seen.told.add(scope)
+            return True
+        return False
+
+
+def _is_ours(span: ReadableSpan) -> bool:
+    return span.instrumentation_scope is not None and span.instrumentation_scope.name.startswith("otel_llm")
+
+
+def _trail_of(span: Any) -> _Trail | None:
+    return getattr(getattr(span, "_attributes", None), _SLOT, None)
+
+
+def _embeds(operation: Any) -> bool:
+    return operation in ("embeddings", "rerank")
+
+
+def _call(said: Mapping[str, Any]) -> Call | None:
+    """The call that a span tells of, by whatever names; None when it is no call. As `llm_calls` decides, too."""
+    first = partial(_first, said)
+    kind = str(first("openinference.span.kind", "traceloop.span.kind", "llm.request.type") or "").upper()
+    operation = first(A.GEN_AI_OPERATION_NAME) or _KINDS.get(kind)
+    if operation is None and not kind and A.GEN_AI_REQUEST_MODEL in said:
+        operation = "chat"
+    if operation not in _OPERATIONS:
+        return None
+    named = (text(first(A.GEN_AI_PROVIDER_NAME, "gen_ai.system", "llm.provider", "llm.system")) or "").lower()
+    host, port = first(A.SERVER_ADDRESS), first(A.SERVER_PORT)
+    call = Call(operation, provider_of(host, port, _PROVIDERS.get(named, named)), layer="foreign")
+    call.request_model = text(first(A.GEN_AI_REQUEST_MODEL, "llm.model_name", "embedding.model_name"))
+    call.response_model = text(first(A.GEN_AI_RESPONSE_MODEL))
+    call.response_id = text(first(A.GEN_AI_RESPONSE_ID))
+    tiers = A.OTEL_LLM_SERVICE_TIER, A.OPENAI_RESPONSE_SERVICE_TIER, A.ANTHROPIC_RESPONSE_SERVICE_TIER
+    call.service_tier = text(first(*tiers))
+    call.error_type = text(first(A.ERROR_TYPE))
+    if first("gen_ai.usage.cost.source") == "provider" and first("gen_ai.usage.cost.currency") in (None, "USD"):
+        call.reported_cost_usd = str(first(A.GEN_AI_USAGE_COST_AMOUNT))
+    call.usage = _usage(said)
+    return call
+
+
+def _usage(said: Mapping[str, Any]) -> Usage | None:
+    def tokens(*names: str) -> int | None:
+        found = _first(said, *names)
+        return found if isinstance(found, int) and found >= 0 else None
+
+    detail = "llm.token_count.prompt_details."
+    total = tokens(A.GEN_AI_USAGE_INPUT_TOKENS, "gen_ai.usage.prompt_tokens", "llm.token_count.prompt")
+    output = tokens(A.GEN_AI_USAGE_OUTPUT_TOKENS, "gen_ai.usage.completion_tokens", "llm.token_count.completion")
+    if total is None and output is None:
+        return None
+    usage = Usage(
+        cache_read=tokens(
+            A.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS, "gen_ai.usage.cache_read_input_tokens", detail + "cache_read"
+        ),
+        cache_write_5m=tokens(A.ANTHROPIC_USAGE_CACHE_CREATION_EPHEMERAL_5M_INPUT_TOKENS),
+        cache_write_1h=tokens(A.ANTHROPIC_USAGE_CACHE_CREATION_EPHEMERAL_1H_INPUT_TOKENS),
+        reasoning=tokens(
+            A.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
+            "gen_ai.usage.reasoning_tokens",
+            "llm.token_count.completion_details.reasoning",
+        ),
+        input_audio=tokens(A.GEN_AI_USAGE_AUDIO_INPUT_TOKENS, detail + "audio"),
+        output_audio=tokens(A.GEN_AI_USAGE_AUDIO_OUTPUT_TOKENS, "llm.token_count.completion_details.audio"),
+    )
+    written = tokens(
+        A.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
+        "gen_ai.usage.cache_creation.input_tokens",
+        "gen_ai.usage.cache_creation_input_tokens",
+        detail + "cache_write",
+    )
+    if written is not None:
+        usage.cache_write_other = written - (usage.cache_write_5m or 0) - (usage.cache_write_1h or 0)
+    if total is not None:
+        parts = usage.input_tokens or 0
+        if parts > total:
+            usage.inconsistent = f"{parts} tokens of the cache and of sound in an input of {total}"
+        # Some tell of the input without its cached part, as Anthropic does.
+        usage.input = total - parts if parts <= total else total
+    if output is not None:
+        usage.output = max(0, output - (usage.reasoning or 0) - (usage.output_audio or 0))
+    return usage
+
+
+def _first(said: Mapping[str, Any], *names: str) -> Any:
+    return next((value for name in names if (value := said.get(name)) not in (None, "")), None)
+
+
+def _price(span: ReadableSpan, call: Call, it: Interaction | None) -> None:
+    if call.usage is None and call.error_type is None and span.status.status_code is StatusCode.ERROR:
+        call.error_type = "_OTHER"
+    # The span ends now: where its price was not looked up while the provider thought, it is here.
+    call.cost = price_book().price(call)
+    found = start_attributes(call) | end_attributes(call)
+    if it is not None:
+        it.ended(call)
+        found |= it.add(call, it.root if it.root is not None and _is_root(span, it.root) else trace.INVALID_SPAN)
+    known = span.attributes or {}
+    del found[A.OTEL_LLM_ATTEMPTS]  # nobody else counts them
+    _write(span, {name: value for name, value in found.items() if name not in known})
+    measure(call)
+
+
+def _is_root(span: ReadableSpan, root: trace.Span) -> bool:
+    return span.context is not None and root.get_span_context().span_id == span.context.span_id
+
+
+def _write(span: ReadableSpan, attributes: Mapping[str, AttributeValue]) -> None:
+    """Onto a span that has ended: the SDK freezes its attributes, and those behind us read the same ones."""
+    kept: Any = span._attributes  # pyright: ignore[reportPrivateUsage]
+    with kept._lock:
+        for name, value in attributes.items():
+            kept._dict[name] = tuple(value) if isinstance(value, list) else value
