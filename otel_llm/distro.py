@@ -29,9 +29,12 @@ from opentelemetry.util._importlib_metadata import (  # read once per process, a
 )
 from opentelemetry.util.types import Attributes
 
+from otel_llm.engine.propagation import join_parent_process, propagate_by
+from otel_llm.foreign import ForeignCalls
 from otel_llm.guard import guard, logger
+from otel_llm.integrations.providers import is_provider
 from otel_llm.interaction import InteractionProcessor
-from otel_llm.late import drain
+from otel_llm.late import drain, end_before_others
 from otel_llm_semconv import attributes as A
 
 _OTLP_HTTP_PORT = 4318
@@ -85,11 +88,15 @@ def attach(provider: trace.TracerProvider | None = None) -> None:
             return
         provider._otel_llm_attached = True  # pyright: ignore[reportAttributeAccessIssue]
         provider.sampler = RecordCalls(provider.sampler)
+        propagate_by(is_provider)
+        if provider is trace.get_tracer_provider():
+            join_parent_process()
         # First in line: another processor that raises cannot keep a span from the ledger.
         ledgers = _ledgers()
-        _prepend(provider, [InteractionProcessor(), *ledgers])
+        _prepend(provider, [InteractionProcessor(), ForeignCalls(), *ledgers])
         if ledgers:
             _write_at_every_end(ledgers)
+        end_before_others()
 
 
 def _ledgers() -> list[SpanProcessor]:

@@ -40,7 +40,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
     return Command(home)
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/outcomes.md"])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/outcomes.md", "docs/propagation.md"])
 def test_python_runs(page: str, command: Command, tmp_path: Path) -> None:
     for block in blocks(page, "python"):
         done = subprocess.run(

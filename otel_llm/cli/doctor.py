@@ -5,19 +5,22 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, version
+from pathlib import Path
 from typing import Literal
 
 from rich.text import Text
 
 from otel_llm.cli.output import number, when
 from otel_llm.engine.patching import Patches, our_version
+from otel_llm.frameworks.identity import FEATURES_SETTING, IDENTITY_SETTING, identity_reader, route_patterns
 from otel_llm.integrations import INTEGRATIONS
 from otel_llm.pricing import PriceBook, PriceFileError
-from otel_llm.settings import home, price_file
+from otel_llm.settings import BAGGAGE_SETTING, SettingError, baggage_names, home, price_file
 from otel_llm.spec import Integration
 from otel_llm_exporters.clickhouse import queries
 from otel_llm_exporters.clickhouse.drops import REASONS, REMEDIES, Drop
@@ -78,6 +81,21 @@ def _environment() -> Iterator[Finding]:
                 f"`opentelemetry-instrument` loads the {role} {chosen!r}, and ours is attached beside it; "
                 f"{setting}={_OURS} chooses ours.",
             )
+    readers: dict[str, Callable[[str], object]] = {
+        IDENTITY_SETTING: identity_reader,
+        FEATURES_SETTING: route_patterns,
+        BAGGAGE_SETTING: baggage_names,
+    }
+    # A callable is the application's, which is started from here.
+    sys.path.append(str(Path.cwd()))
+    for setting, read in readers.items():
+        if text := os.environ.get(setting, "").strip():
+            try:
+                read(text)
+            except SettingError as error:
+                yield Finding(section, "bad", f"{error}.")
+            else:
+                yield Finding(section, "good", f"{setting}={text} is in use.")
     endpoint = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     if endpoint:
         yield Finding(section, "good", f"Spans also go to {endpoint} over OTLP.")

@@ -1,12 +1,11 @@
-"""The server span of one web request, from its first line to its last byte, for ASGI and for WSGI."""
+"""The server span of one web request, from its first line to its last byte: for ASGI, for WSGI and for aiohttp."""
 
 from __future__ import annotations
 
-import functools
 import re
 import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -17,9 +16,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_llm.call import AttributeValue, error_type
 from otel_llm.engine.proxy import Proxy
+from otel_llm.frameworks.identity import identity_of
 from otel_llm.guard import guard
-from otel_llm.interaction import INTERACTION, Interaction, interaction_of
-from otel_llm.late import later
+from otel_llm.interaction import CALLER, INTERACTION, Interaction, interaction_of
 from otel_llm_semconv import attributes as A
 
 SCOPE = "otel_llm.web"
@@ -32,6 +31,35 @@ _tracer = trace.get_tracer(SCOPE)
 def in_interaction(it: Interaction | None, context: Context | None = None) -> Context:
     """`context` with the interaction in it: beneath a span that is not sampled, only the context knows it."""
     return otel_context.set_value(INTERACTION, it, context)
+
+
+@contextmanager
+def sent_by(identity: dict[str, AttributeValue]) -> Generator[None]:
+    """The root span that begins in there says whose the request is."""
+    caller = [identity]
+    outer = CALLER.get()
+    CALLER.set(caller)
+    try:
+        yield
+    finally:
+        # Copies of this context may live on.
+        caller.clear()
+        CALLER.set(outer)
+
+
+def asgi_headers(scope: Any) -> dict[str, str]:
+    """The headers of a request, names in lower case."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def wsgi_headers(environ: Any) -> dict[str, str]:
+    """The headers of a request, names in lower case."""
+    return {name[5:].replace("_", "-").lower(): environ[name] for name in environ if name.startswith("HTTP_")}
+
+
+def path_of(environ: Any) -> str:
+    """The path of a WSGI request."""
+    return environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
 
 
 class Request:
@@ -50,7 +78,8 @@ class Request:
                 attributes[A.SERVER_PORT] = int(authority[2])
         # A fresh context: servers may run this request in the one that the request before it left behind.
         parent = propagate.extract(headers, Context())
-        self.span = _tracer.start_span(method if known else "HTTP", parent, SpanKind.SERVER, attributes)
+        with sent_by(identity_of(headers, path)):
+            self.span = _tracer.start_span(method if known else "HTTP", parent, SpanKind.SERVER, attributes)
         self.status = 0
         self._interaction = interaction_of(self.span, parent)
         self._inner = self._outer = in_interaction(self._interaction, trace.set_span_in_context(self.span, parent))
@@ -83,8 +112,8 @@ class Request:
             elif self.status >= 500:
                 self.span.set_attribute(A.ERROR_TYPE, str(self.status))
                 self.span.set_status(StatusCode.ERROR)
-            if self._interaction is not None and self._interaction.waits:
-                later(functools.partial(self.span.end, time.time_ns()))
+            if self._interaction is not None:
+                self._interaction.end(self.span)
             else:
                 self.span.end()
 
@@ -93,8 +122,8 @@ async def serve_asgi(app: Any, scope: Any, receive: Any, send: Any) -> None:
     """Run `app` inside of a request. The request ends with the body's last byte, before background tasks."""
     request: Request | None = None
     with guard:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        request = Request(scope.get("method", "GET"), scope["path"], scope.get("scheme", "http"), headers)
+        scheme = scope.get("scheme", "http")
+        request = Request(scope.get("method", "GET"), scope["path"], scheme, asgi_headers(scope))
     if request is None:
         return await app(scope, receive, send)
 
@@ -111,13 +140,34 @@ async def serve_asgi(app: Any, scope: Any, receive: Any, send: Any) -> None:
     return request.end()
 
 
+async def accompany_asgi(app: Any, identity: dict[str, AttributeValue], *args: Any, **kwargs: Any) -> None:
+    """Run `app`, whose span somebody else makes."""
+    with sent_by(identity):
+        await app(*args, **kwargs)
+
+
+async def serve_aiohttp(handle: Any, incoming: Any, *args: Any, **kwargs: Any) -> Any:
+    """Run aiohttp's own `handle`, from its request to the last byte of its response, inside of a request."""
+    request: Request | None = None
+    with guard:
+        headers = {name.lower(): value for name, value in incoming.headers.items()}
+        request = Request(incoming.method, incoming.path, incoming.scheme, headers)
+    if request is None:
+        return await handle(incoming, *args, **kwargs)
+    with request:
+        answered = await handle(incoming, *args, **kwargs)
+    with guard:
+        request.status = answered[0].status
+    request.end()
+    return answered
+
+
 def serve_wsgi(app: Any, environ: Any, start_response: Any) -> Any:
     """Run `app` inside of a request. The request ends with the body: exhausted, or closed."""
     request: Request | None = None
     with guard:
-        headers = {name[5:].replace("_", "-").lower(): environ[name] for name in environ if name.startswith("HTTP_")}
-        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-        request = Request(environ["REQUEST_METHOD"], path, environ["wsgi.url_scheme"], headers)
+        scheme = environ["wsgi.url_scheme"]
+        request = Request(environ["REQUEST_METHOD"], path_of(environ), scheme, wsgi_headers(environ))
     if request is None:
         return app(environ, start_response)
 

@@ -8,21 +8,35 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from opentelemetry import context as otel_context
-from opentelemetry import trace
-from opentelemetry.sdk.trace import Span, TracerProvider
+from opentelemetry.sdk.trace import Span
 from opentelemetry.trace import SpanKind
 
-from otel_llm.frameworks.server_span import SCOPE, in_interaction, serve_asgi, serve_wsgi
+from otel_llm.call import AttributeValue
+from otel_llm.frameworks.identity import feature_of, identifies, identity_of
+from otel_llm.frameworks.server_span import (
+    SCOPE,
+    accompany_asgi,
+    asgi_headers,
+    in_interaction,
+    path_of,
+    sent_by,
+    serve_aiohttp,
+    serve_asgi,
+    serve_wsgi,
+    wsgi_headers,
+)
 from otel_llm.guard import guard
 from otel_llm.interaction import Interaction, current_interaction
-from otel_llm.late import drain
+from otel_llm.late import flush
 from otel_llm.spec import Hook, Integration
 from otel_llm_semconv import attributes as A
 
 _MOUNTED = "otel_llm.mounted"
+_INTRODUCED = "otel_llm.introduced"
 _TRACED = re.compile(r"opentelemetry\.instrumentation\.|\bOpenTelemetryMiddleware\b")
 
 
@@ -41,6 +55,8 @@ def _is_traced(app: Any) -> bool:
             layers = sys.modules["django.conf"].settings.MIDDLEWARE
         else:
             layers = [repr(layer.cls) for layer in getattr(app, "user_middleware", ())]
+            others: list[Any] = [type(app), *getattr(app, "middlewares", ())]
+            layers += [f"{layer.__module__}." for layer in others]
         flagged = getattr(app, "_is_instrumented_by_opentelemetry", False)
         return flagged or _served() is not None or any(map(_TRACED.search, layers))
     return True
@@ -61,20 +77,62 @@ def _matched(route: str) -> None:
         span.update_name(name)
     otel_context.attach(in_interaction(it))
     it.name = name
-    it.attributes = {**it.attributes, A.OTEL_LLM_INTERACTION_NAME: name}
-    span.set_attribute(A.OTEL_LLM_INTERACTION_NAME, name)
+    it.know({A.OTEL_LLM_INTERACTION_NAME: name})
+    feature = None if A.OTEL_LLM_FEATURE in it.attributes else feature_of(route)
+    if feature is not None:
+        it.know({A.OTEL_LLM_FEATURE: feature})
 
 
 def _asgi(wrapped: Any, app: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    scope = args[0] if args else kwargs.get("scope")
+    scope: Any = args[0] if args else kwargs.get("scope")
     kind = scope["type"] if scope else None  # uvicorn asks for a TypeError of `app()`, to tell apps from factories
-    if kind not in ("http", "websocket") or _is_traced(app):
+    if kind not in ("http", "websocket"):
         return wrapped(*args, **kwargs)
-    return serve_asgi(wrapped, *args, **kwargs)
+    if not _is_traced(app):
+        scope[_INTRODUCED] = True
+        return serve_asgi(wrapped, *args, **kwargs)
+    caller = _introduced(scope, lambda: (asgi_headers(scope), scope["path"]))
+    return accompany_asgi(wrapped, caller, *args, **kwargs) if caller else wrapped(*args, **kwargs)
 
 
 def _wsgi(wrapped: Any, app: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return wrapped(*args, **kwargs) if _is_traced(app) else serve_wsgi(wrapped, *args, **kwargs)
+    environ = args[0] if args else kwargs["environ"]
+    if not _is_traced(app):
+        environ[_INTRODUCED] = True
+        return serve_wsgi(wrapped, *args, **kwargs)
+    with sent_by(_introduced(environ, lambda: (wsgi_headers(environ), path_of(environ)))):
+        return wrapped(*args, **kwargs)
+
+
+def _introduced(request: Any, read: Callable[[], tuple[dict[str, str], str]]) -> dict[str, AttributeValue]:
+    """Who sent a request whose span somebody else makes: told to that span; returned where it is still to begin."""
+    with guard:
+        if identifies() and not request.get(_INTRODUCED):
+            request[_INTRODUCED] = True
+            identity = identity_of(*read())
+            it = _served()
+            if it is None:
+                return identity
+            it.know(identity)
+    return {}
+
+
+def _aiohttp(wrapped: Any, _protocol: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    handler = args[2] if len(args) > 2 else kwargs.get("request_handler")
+    return (
+        wrapped(*args, **kwargs)
+        if _is_traced(getattr(handler, "__self__", None))
+        else serve_aiohttp(wrapped, *args, **kwargs)
+    )
+
+
+async def _aiohttp_route(wrapped: Any, _router: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    match = await wrapped(*args, **kwargs)
+    with guard:
+        resource = match.route.resource
+        if resource is not None:
+            _matched(resource.canonical)
+    return match
 
 
 def _starlette_route(wrapped: Any, route: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -107,12 +165,7 @@ def _django_route(wrapped: Any, handler: Any, args: tuple[Any, ...], kwargs: dic
 
 async def _uvicorn_shutdown(wrapped: Any, server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     await wrapped(*args, **kwargs)
-    with guard:
-        # It ends by the signal that stopped it, past every `atexit`: what is to be kept is kept now.
-        provider = trace.get_tracer_provider()
-        if isinstance(provider, TracerProvider):
-            drain()
-            provider.force_flush()
+    flush()  # it ends by the signal that stopped it
 
 
 def _framework(name: str, oldest: str, newest_major: int, surfaces: str, *hooks: Hook) -> Integration:
@@ -147,6 +200,14 @@ WEB_FRAMEWORKS: tuple[Integration, ...] = (
         Hook("django.core.handlers.wsgi", "WSGIHandler.__call__", _wsgi),
         Hook("django.core.handlers.asgi", "ASGIHandler.__call__", _asgi),
         Hook("django.core.handlers.base", "BaseHandler.resolve_request", _django_route),
+    ),
+    _framework(
+        "aiohttp",
+        "3.9.0",
+        3,
+        "requests of web.Application, streams, websockets, applications within",
+        Hook("aiohttp.web_protocol", "RequestHandler._handle_request", _aiohttp),
+        Hook("aiohttp.web_urldispatcher", "UrlDispatcher.resolve", _aiohttp_route),
     ),
     _framework(
         "uvicorn",

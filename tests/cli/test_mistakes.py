@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -52,6 +53,17 @@ def test_a_broken_price_file(otel_llm: Command, tmp_path: Path) -> None:
             [BIN / "otel-llm", "doctor"], env=command.environment, capture_output=True, text=True, check=False
         ).stdout
     )
+
+
+def test_settings_of_attribution_that_cannot_be_used(otel_llm: Command) -> None:
+    bad = {"OTEL_LLM_IDENTITY": "user=x-user", "OTEL_LLM_FEATURES": "/chat", "OTEL_LLM_BAGGAGE": "user,owner"}
+    command = [BIN / "otel-llm", "doctor", "--format", "json"]
+    environment = Command(otel_llm.home, **bad).environment
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    said = [finding["text"] for finding in json.loads(done.stdout) if finding["level"] == "bad"]
+    assert done.returncode == 1
+    assert [text.split()[0] for text in said] == list(bad)
+    assert all(text.endswith("the setting is not used.") for text in said)
 
 
 def test_a_corrupt_segment_costs_only_itself(tmp_path: Path) -> None:

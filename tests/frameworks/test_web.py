@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 from unittest.mock import Mock
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import fastapi
 import flask
-import httpx
 import pytest
-import uvicorn
+from aiohttp import web
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
@@ -38,54 +34,18 @@ import otel_llm
 from otel_llm.frameworks import WebInstrumentor
 from otel_llm_semconv import attributes as A
 from tests.conftest import Spans
-from tests.frameworks.endpoints import go_on, pieces, tracer, work
+from tests.frameworks.endpoints import asynchronous_pieces, go_on, pieces, tracer, work
+from tests.frameworks.serving import aiohttp_server, asgi, http, wsgi
 
-pytestmark = pytest.mark.usefixtures("web", "no_fault")
+pytestmark = pytest.mark.usefixtures("instrumented_web", "no_fault")
 
 
 @pytest.fixture
-def web(spans: Spans) -> Iterator[None]:
+def instrumented_web(spans: Spans) -> Iterator[None]:
     """Web frameworks are instrumented during the test."""
     WebInstrumentor().instrument()
     yield
     WebInstrumentor().uninstrument()
-
-
-@contextlib.contextmanager
-def asgi(app: Any) -> Generator[str]:
-    """Serve an ASGI app; afterwards every request of it is over."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.005)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-class Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
-        """Say nothing."""
-
-
-@contextlib.contextmanager
-def wsgi(app: Any) -> Generator[str]:
-    """Serve a WSGI app; afterwards every request of it is over."""
-    with make_server("127.0.0.1", 0, app, handler_class=Quiet) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-http = httpx.Client(verify=False)  # without a CA bundle to load
 
 
 def attributes(span: ReadableSpan) -> Mapping[str, Any]:
@@ -164,6 +124,26 @@ def flask_app() -> Any:
     return app
 
 
+def aiohttp_app() -> web.Application:
+    async def chat(request: web.Request) -> web.Response:
+        work()
+        return web.json_response({"number": int(request.match_info["number"])})
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        async for piece in asynchronous_pieces():
+            await response.write(piece)
+        return response
+
+    async def fail(request: web.Request) -> web.Response:
+        raise KeyError("secret prompt")
+
+    app = web.Application()
+    app.add_routes([web.post("/chat/{number}", chat), web.get("/stream", stream), web.get("/fail", fail)])
+    return app
+
+
 def django_wsgi() -> Any:
     pytest.importorskip("django")
     from tests.frameworks.django_app import WSGIHandler
@@ -184,6 +164,7 @@ APPS = pytest.mark.parametrize(
         pytest.param(asgi, starlette_app, "/chat/{number}", id="starlette"),
         pytest.param(asgi, fastapi_app, "/chat/{number}", id="fastapi"),
         pytest.param(wsgi, flask_app, "/chat/<int:number>", id="flask"),
+        pytest.param(aiohttp_server, aiohttp_app, "/chat/{number}", id="aiohttp"),
         pytest.param(wsgi, django_wsgi, "/chat/<int:number>", id="django-wsgi"),
         pytest.param(asgi, django_asgi, "/chat/<int:number>", id="django-asgi"),
     ],
@@ -378,6 +359,37 @@ def test_a_websocket_is_one_interaction(spans: Spans) -> None:
     children = named(spans(), "work")
     assert len(children) == 3
     assert {child[A.OTEL_LLM_INTERACTION_ID] for child in children} == {attributes(server)[A.OTEL_LLM_INTERACTION_ID]}
+
+
+def test_an_aiohttp_websocket_is_one_interaction_and_so_is_a_body_that_comes_later(spans: Spans) -> None:
+    async def talk(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            work("word")
+            await socket.send_str(message.data)
+        return socket
+
+    async def body(request: web.Request) -> web.Response:
+        return web.Response(body=asynchronous_pieces())
+
+    inner, outer = web.Application(), web.Application()
+    inner.add_routes([web.get("/talk", talk), web.get("/body", body)])
+    outer.add_subapp("/inner", inner)
+    go_on.set()
+    with aiohttp_server(outer) as url:
+        with connect(url.replace("http", "ws") + "/inner/talk") as socket:
+            for word in ("hello", "again"):
+                socket.send(word)
+                assert socket.recv() == word
+            assert not servers(spans())
+        assert http.get(f"{url}/inner/body").content == b"one two"
+    talked, answered = servers(spans())
+    assert (talked.name, answered.name) == ("GET /inner/talk", "GET /inner/body")
+    for name, server in (("word", talked), ("third", answered)):
+        for child in named(spans(), name):
+            assert child[A.OTEL_LLM_INTERACTION_ID] == attributes(server)[A.OTEL_LLM_INTERACTION_ID]
+            assert child[A.OTEL_LLM_ENDPOINT] == attributes(server)[A.HTTP_ROUTE]
 
 
 class ServerSpan:

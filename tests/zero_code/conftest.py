@@ -40,6 +40,9 @@ class Stored:
     name: str
     kind: str
     attributes: Mapping[str, Any]
+    trace: str = ""
+    id: str = ""
+    parent: str = ""
 
 
 class _Bytes:
@@ -60,7 +63,8 @@ def ledger(home: Path) -> list[Stored]:
             ResponseBuffer(_Bytes(zstd.decompress(segment.read()))), QueryContext()
         )
         rows = [dict(zip(block.column_names, row, strict=True)) for row in block.result_rows]
-        found += [Stored(row["SpanName"], row["SpanKind"], row["SpanAttributes"]) for row in rows]
+        names = ("SpanName", "SpanKind", "SpanAttributes", "TraceId", "SpanId", "ParentSpanId")
+        found += [Stored(*(row[name] for name in names)) for row in rows]
     return found
 
 
@@ -88,7 +92,7 @@ class Workplace:
             env=self.environment | settings,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
 

@@ -120,8 +120,8 @@ def ask_until_processes_wrote(server: Server, number: int, workplace: Workplace)
     eventually(asked)
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    patience = time.monotonic() + 30
+def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
+    patience = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < patience
         time.sleep(0.02)

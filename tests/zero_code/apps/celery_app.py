@@ -20,3 +20,10 @@ client = openai.OpenAI()
 @app.task
 def ask(number: int) -> None:
     client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": f"Question {number}"}])
+
+
+@app.task(bind=True, max_retries=1)
+def retry(self: Any, number: int) -> None:
+    ask(number)
+    if self.request.retries == 0:
+        raise self.retry(countdown=0)
