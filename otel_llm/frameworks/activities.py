@@ -17,15 +17,20 @@ def agent(name: str | None, conversation: str | None = None) -> Activity:
     return Activity("invoke_agent", name, {A.GEN_AI_AGENT_NAME: name, A.GEN_AI_CONVERSATION_ID: conversation})
 
 
+def plan(agent: str | None) -> Activity:
+    """An agent plans what to do; its call to a model is inside."""
+    return Activity("plan", agent, {A.GEN_AI_AGENT_NAME: agent})
+
+
 def tool(name: str | None, call_id: str | None = None, *, type: str = "function") -> Activity:  # noqa: A002
     """An execution of a tool, on this side: `type` is `function`, `extension` or `datastore`."""
     attributes = {A.GEN_AI_TOOL_NAME: name, A.GEN_AI_TOOL_TYPE: type, A.GEN_AI_TOOL_CALL_ID: call_id}
     return Activity("execute_tool", name, attributes)
 
 
-def retrieval(source: str | None) -> Activity:
-    """A search for documents in `source`."""
-    return Activity("retrieval", source, {A.GEN_AI_DATA_SOURCE_ID: source})
+def retrieval(source: str | None, top_k: int | None = None) -> Activity:
+    """A search for `top_k` documents in `source`."""
+    return Activity("retrieval", source, {A.GEN_AI_DATA_SOURCE_ID: source, A.GEN_AI_RETRIEVAL_TOP_K: top_k})
 
 
 def step(name: str | None) -> Activity | None:
