@@ -1,0 +1,72 @@
+"""dspy: programs are workflows, their parts steps; agents, tools and retrievers inside. From dspy 3.0 on.
+
+Its callbacks would have to be in the settings that the program is free to replace, so the methods that call them are
+wrapped. Nobody names a module, so its name is that of the attribute which holds it, or of a class of the user's own.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, cast
+
+from otel_llm.dialects.reading import text
+from otel_llm.frameworks import activities
+from otel_llm.spec import Activity, Integration, Step
+
+_AGENTS = ("ReAct", "ReActV2", "CodeAct", "RLM", "Avatar")
+_UNNAMED_SIGNATURE = "StringSignature"
+
+
+def _module(module: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Activity | None:
+    around: Any = (sys.modules["dspy.dsp.utils.settings"].settings.get("caller_modules") or [None])[-1]
+    held = _attribute(around, module)
+    if _is_own(module):
+        name = type(module).__name__
+        return activities.workflow(name) if around is None else activities.step(held or name)
+    if type(module).__name__ in _AGENTS:
+        signature = text(getattr(getattr(module, "signature", None), "__name__", None))
+        return activities.agent(signature if signature != _UNNAMED_SIGNATURE else held)
+    return activities.step(held)
+
+
+def _attribute(around: Any, module: Any) -> str | None:
+    if around is None or not _is_own(around):
+        return None
+    parts = cast("dict[str, Any]", vars(around))
+    return next((name for name, part in parts.items() if part is module), None)
+
+
+def _tool(tool: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Activity | None:
+    # What ends an agent's loop is a tool of dspy's own.
+    return None if _is_theirs(getattr(tool.func, "__module__", None)) else activities.tool(text(tool.name))
+
+
+def _retriever(retriever: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Activity:
+    own = type(retriever).__name__ if _is_own(retriever) else None
+    return activities.retrieval(own, getattr(retriever, "k", None))
+
+
+def _is_own(instance: Any) -> bool:
+    kind = cast("type[Any]", type(instance))
+    return not _is_theirs(kind.__module__)
+
+
+def _is_theirs(module: str | None) -> bool:
+    return (module or "").partition(".")[0] == "dspy"
+
+
+dspy = Integration(
+    name="dspy",
+    distribution="dspy",
+    oldest="3.0.0",
+    newest_major=3,
+    surfaces="programs and their modules, agents, tools, retrievers",
+    hooks=(
+        Step("dspy.primitives.module", "Module.__call__", _module),
+        Step("dspy.primitives.module", "Module.acall", _module),
+        Step("dspy.adapters.types.tool", "Tool.__call__", _tool),
+        Step("dspy.adapters.types.tool", "Tool.acall", _tool),
+        Step("dspy.retrievers.retrieve", "Retrieve.__call__", _retriever),
+        Step("dspy.retrievers.embeddings", "Embeddings.__call__", _retriever),
+    ),
+)
