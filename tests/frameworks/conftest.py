@@ -99,8 +99,11 @@ def held_against_bill(spans: Sequence[ReadableSpan], provider: OfflineProvider, 
         (said(call, A.GEN_AI_RESPONSE_ID), said(call, A.OTEL_LLM_COST_NANO_USD), *_counts(call, _BUCKETS.values()))
         for call in calls
     ]
+    # OpenAI's embeddings have no id.
+    ids = [None if entry.api == "openai.embeddings" else entry.response_id for entry in bill]
     theirs = [
-        (entry.response_id, entry.cost_nano, *(getattr(entry.usage, bucket) for bucket in _BUCKETS)) for entry in bill
+        (response_id, entry.cost_nano, *(getattr(entry.usage, bucket) for bucket in _BUCKETS))
+        for response_id, entry in zip(ids, bill, strict=True)
     ]
     if layer == "framework":
         # LangChain drops the id of a streamed response.
