@@ -87,8 +87,12 @@ def interactions(
             Column("user", lambda row: row["UserId"]),
             Column("feature", lambda row: row["Feature"]),
             Column("calls", lambda row: number(row["Calls"]), right=True),
-            Column("attempts", lambda row: number(row["Attempts"]), right=True),
+            Column("retries", lambda row: number(row["Retries"] or None), right=True),
+            Column("steps", lambda row: number(row["Steps"]), right=True),
+            Column("tools", lambda row: number(row["ToolCalls"] or None), right=True),
+            Column("loops", lambda row: number(row["Loops"] or None), right=True),
             Column("tokens in", lambda row: number(row["InputTokens"]), right=True),
+            Column("sent before", _sent_before, right=True),
             Column("out", lambda row: number(row["OutputTokens"]), right=True),
             Column("cost", _cost, right=True),
             Column("outcome", lambda row: row["Outcome"] or ""),
@@ -153,7 +157,9 @@ def report(
         rows = store.query(*query).dicts()
         total = next(iter(store.query(*sum_query).dicts()), None)
         unpriced = store.query(*queries.unpriced(since=since, until=until)).dicts() if output == "table" else []
+    nobody: dict[str, Any] = {}
     for row in rows:
+        nobody = {name: row.pop(name) for name in ("UnattributedCost", "UnattributedCalls") if name in row}
         for index, dimension in enumerate(dimensions):
             row[dimension] = row.pop(f"dimension_{index}")
     whole = total["Cost"] if total else None
@@ -177,6 +183,13 @@ def report(
     )
     if output == "table" and total and total["Calls"]:
         _coverage(total, unpriced)
+        if nobody:
+            share = _share(nobody["UnattributedCost"], total["Cost"])
+            console().print(
+                f"unattributed: {f'{share} of the cost, ' if share else ''}"
+                f"{percent(nobody['UnattributedCalls'] / total['Calls'])} of the calls",
+                style="dim",
+            )
 
 
 @main.command()
@@ -235,6 +248,10 @@ def _quietly() -> Generator[None]:
 def _cost(row: Any) -> str:
     known = money(row["Cost"])
     return known if row["Cost"] is None or row["PricedCalls"] == row["Calls"] else f"≥ {known}"
+
+
+def _sent_before(row: Any) -> str:
+    return percent(row["ResentTokens"] / row["InputTokens"]) if row["ResentTokens"] and row["InputTokens"] else ""
 
 
 def _quantile(value: Any) -> str:

@@ -39,11 +39,22 @@ class Node:
 
 
 def grow(spans: Sequence[Mapping[str, Any]]) -> list[Node]:
-    """The trees of the spans: a span whose parent is not among them is a root."""
+    """The trees of the spans: a span whose parent is not among them is a root.
+
+    What tells once more of a call that another span tells is left out; what is beneath it stays.
+    """
     nodes = {(span["TraceId"], span["SpanId"]): Node(span) for span in spans}
+
+    def around(node: Node) -> Node | None:
+        return nodes.get((node.span["TraceId"], node.span["ParentSpanId"]))
+
     roots: list[Node] = []
-    for (trace, _), node in nodes.items():
-        parent = nodes.get((trace, node.span["ParentSpanId"]))
+    for node in nodes.values():
+        parent = around(node)
+        if node.span["IsCovered"] and parent is not None:
+            continue
+        while parent is not None and parent.span["IsCovered"] and (above := around(parent)) is not None:
+            parent = above
         (parent.children if parent is not None else roots).append(node)
     return [node for node in roots if node.calls or len(roots) == 1] or roots
 
@@ -67,7 +78,7 @@ def draw(console: Console, interaction: Mapping[str, Any], roots: Sequence[Node]
         for guide, node in _walk(root, "", ""):
             _row(table, guide, node, whole)
     console.print(table)
-    for line in _foot(roots):
+    for line in _foot(interaction, [node.span for root in roots for _, node in _walk(root, "", "")]):
         console.print(line, style="dim")
 
 
@@ -150,16 +161,53 @@ def _bar(share: float) -> str:
     return "█" * full + "░" * (_BAR - full)
 
 
-def _foot(roots: Sequence[Node]) -> Iterator[str]:
-    spans = [node.span for root in roots for _, node in _walk(root, "", "")]
+def _foot(interaction: Mapping[str, Any], spans: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     calls = [span for span in spans if span["IsCall"]]
-    attempts = sum(span["Attempts"] or 1 for span in calls)
-    tools = sum(span["Operation"] == "execute_tool" for span in spans)
+    yield ", ".join(_facts(interaction, spans, calls))
     priced = sum(span["Cost"] is not None for span in calls)
-    yield (
-        f"{len(calls)} model calls in {attempts} attempts, {tools} tool calls; "
-        f"priced {percent(priced / len(calls) if calls else 1.0)} of calls"
-    )
     books = sorted({span["PriceBook"] for span in calls if span["PriceBook"]})
-    if books:
-        yield f"prices: {', '.join(books)}"
+    yield "; ".join(
+        [
+            f"priced {percent(priced / len(calls) if calls else 1.0)} of calls",
+            *([f"prices: {', '.join(books)}"] if books else []),
+        ]
+    )
+
+
+def _facts(
+    interaction: Mapping[str, Any], spans: Sequence[Mapping[str, Any]], calls: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    """What it did, in few words; what did not happen is not mentioned."""
+    roots = [span for span in spans if span["Steps"] and span["InteractionId"] == interaction["InteractionId"]]
+
+    def told(name: str) -> list[int]:
+        return [root[name] or 0 for root in roots]
+
+    steps = sum(told("Steps"))
+    yield _many(len(calls), "model call") + (f" in {_many(steps, 'step')}" if steps else "")
+    tools = max(sum(told("ToolCalls")), sum(span["Operation"] == "execute_tool" for span in spans))
+    if tools:
+        again = _again(sum(told("Loops")), sorted({name for root in roots for name in root["LoopingTools"]}))
+        yield _many(tools, "tool call") + again
+    if (depth := max(told("Depth"), default=0)) > 1:
+        yield f"agents {depth} deep"
+    if (fan_out := max(told("FanOut"), default=0)) > 1:
+        yield f"up to {fan_out} calls at once"
+    if resent := sum(told("ResentTokens")):
+        yield f"about {percent(resent / max(resent, sum(told('BillInputTokens'))))} of the input had been sent before"
+    if retries := sum((span["Attempts"] or 1) - 1 for span in calls):
+        yield _many(retries, "retry", "retries")
+    wasted = [span["Cost"] for span in calls if span["Wasted"] and span["Cost"]]
+    if wasted:
+        yield f"{money(sum(wasted, Decimal(0)))} wasted"
+
+
+def _again(loops: int, tools: Sequence[str]) -> str:
+    if not loops:
+        return ""
+    times = "twice" if loops == 1 else f"again {loops} times"
+    return f" ({', '.join(tools) or 'one'} ran {times} with the same arguments)"
+
+
+def _many(number: int, one: str, more: str = "") -> str:
+    return f"{number:,} {one if number == 1 else more or one + 's'}"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from decimal import Decimal
+from typing import Any
 
 from examples.offline_provider import BillEntry
+from otel_llm.cli.tree import Node, _facts, grow  # pyright: ignore[reportPrivateUsage]
 from tests.cli.conftest import Command
 
 
@@ -53,11 +55,29 @@ def test_show_draws_the_tree(otel_llm: Command) -> None:
     assert "├─ chat gpt-4o-2024-08-06" in text
     assert "└─ chat gpt-4o-mini-2024-07-18" in text
     assert "attempt 1 failed: 429" in text
-    assert "2 model calls in 3 attempts" in text
+    assert "\n2 model calls in 2 steps, 1 retry\npriced 100 % of calls; prices: " in text
     tree = otel_llm.json("show", "last", "--user", "ada")
     root = tree["spans"][0]
     assert root["BranchCalls"] == 2
     assert Decimal(root["BranchCost"]) == sum(Decimal(call["Cost"]) for call in root["children"])
+
+
+def test_what_an_agent_did_reads_well() -> None:
+    call = {"IsCall": True, "Steps": None, "Operation": "chat", "Attempts": 1, "Wasted": False, "Cost": Decimal("0.5")}
+    told = {"Steps": 3, "FanOut": 3, "Depth": 2, "ToolCalls": 5, "ResentTokens": 61, "BillInputTokens": 100}
+    root = {"IsCall": False, "Operation": "", "InteractionId": "i", "Loops": 1, "LoopingTools": ["search"], **told}
+    calls = [call] * 5 + [{**call, "Attempts": 3}, {**call, "Wasted": True}]
+
+    def said(**other: Any) -> str:
+        return ", ".join(_facts({"InteractionId": "i"}, [{**root, **other}, *calls], calls))
+
+    assert said() == (
+        "7 model calls in 3 steps, 5 tool calls (search ran twice with the same arguments), agents 2 deep, "
+        "up to 3 calls at once, about 61.0 % of the input had been sent before, 2 retries, $0.5000 wasted"
+    )
+    assert "(find, search ran again 4 times with the same" in said(Loops=4, LoopingTools=["search", "find"])
+    nothing: dict[str, Any] = dict.fromkeys((*told, "Loops")) | {"LoopingTools": []}
+    assert said(**nothing) == "7 model calls, 2 retries, $0.5000 wasted"
 
 
 def test_show_takes_the_beginning_of_an_id(otel_llm: Command) -> None:
@@ -98,3 +118,27 @@ def test_doctor_is_content(otel_llm: Command) -> None:
 def test_help_is_for_people(otel_llm: Command) -> None:
     for command in ("interactions", "show", "report", "sql", "doctor", "prices"):
         assert command in otel_llm("--help")
+
+
+def test_what_tells_of_a_call_once_more_is_not_in_the_tree() -> None:
+    def span(id_: str, parent: str, *, covered: bool = False, call: bool = False) -> dict[str, Any]:
+        cost = Decimal(1) if call else None
+        return {
+            "TraceId": "t",
+            "SpanId": id_,
+            "ParentSpanId": parent,
+            "IsCovered": covered,
+            "IsCall": call,
+            "Cost": cost,
+        }
+
+    def told(node: Node) -> Any:
+        return {node.span["SpanId"]: [told(child) for child in node.children]}
+
+    inner = [
+        span("theirs", "root", covered=True),
+        span("also", "theirs", covered=True),
+        span("call", "also", call=True),
+    ]
+    assert [told(root) for root in grow([span("root", ""), *inner])] == [{"root": [{"call": []}]}]
+    assert [told(root) for root in grow(inner)] == [{"theirs": [{"call": []}]}]

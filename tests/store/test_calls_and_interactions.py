@@ -185,6 +185,7 @@ def test_what_is_no_call(store: Store, make_span: MakeSpan) -> None:
         {"openinference.span.kind": "AGENT", "gen_ai.request.model": "m", "llm.token_count.prompt": 5},
         {"openinference.span.kind": "CHAIN"},
         {"traceloop.span.kind": "workflow", "gen_ai.request.model": "m"},
+        {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 5, "otel_llm.layer": "covered"},
         {"http.route": "/"},
         {},
     ]
@@ -286,7 +287,8 @@ def scene(make_span: MakeSpan, call: Attributes) -> list[ReadableSpan]:
     """A request of which the user is known only after its first call; a nested interaction; an outcome hours later."""
     outer = {"otel_llm.interaction.id": "i-1", "otel_llm.interaction.name": "POST /chat", "otel_llm.feature": "support"}
     inner = {**outer, "otel_llm.interaction.id": "i-2", "otel_llm.interaction.name": "digest"}
-    bill = {"otel_llm.interaction.calls": 4, "user.id": "u-1", "http.route": "/chat"}
+    facts = {"otel_llm.interaction.steps": 3, "otel_llm.interaction.fan_out": 2, "otel_llm.interaction.tool_calls": 5}
+    bill = {"otel_llm.interaction.calls": 4, **facts, "user.id": "u-1", "http.route": "/chat"}
     end = START + 9 * SECOND
     root = make_span({**outer, **bill}, name="POST /chat", kind=SpanKind.SERVER, end=end)
     proxy = make_span(name="GET", parent=root, start=START + 1)
@@ -302,8 +304,15 @@ def scene(make_span: MakeSpan, call: Attributes) -> list[ReadableSpan]:
         parent=root,
         start=START + 3 * SECOND,
     )
+    did = {
+        "otel_llm.interaction.steps": 1,
+        "otel_llm.interaction.fan_out": 1,
+        "otel_llm.interaction.resent_input_tokens": 7,
+    }
     nested = make_span(
-        {**inner, "otel_llm.interaction.parent.id": "i-1", "otel_llm.interaction.calls": 1}, name="digest", parent=root
+        {**inner, **did, "otel_llm.interaction.parent.id": "i-1", "otel_llm.interaction.calls": 1},
+        name="digest",
+        parent=root,
     )
     unpriced = make_span({**priced(call, None), **inner}, parent=nested, start=START + 4 * SECOND)
     outcome = {"otel_llm.interaction.outcome": "resolved", "otel_llm.interaction.success": True}
@@ -344,6 +353,7 @@ def test_an_interaction_is_the_sum_of_its_calls(store: Store, make_span: MakeSpa
         "End": at(9),
         "Calls": 3,
         "Attempts": 5,
+        "Retries": 2,
         "Errors": 0,
         "InputTokens": 3000,
         "OutputTokens": 150,
@@ -355,12 +365,34 @@ def test_an_interaction_is_the_sum_of_its_calls(store: Store, make_span: MakeSpa
         "PartialCalls": 0,
         "UnpricedCalls": 0,
         "Models": ["m-1-2026"],
+        "Steps": 3,
+        "FanOut": 2,
+        "Depth": 0,
+        # The tools of the nested interaction are among those that its root tells of.
+        "ToolCalls": None,
+        "Loops": None,
+        "ResentTokens": None,
         "Outcome": "refunded",
         "Success": False,
     }
     nested = store.one("SELECT * FROM interactions WHERE InteractionId = 'i-2'")
     assert (nested["ParentInteractionId"], nested["Calls"], nested["Cost"], nested["WastedCost"]) == ("i-1", 1, None, 0)
     assert (nested["Outcome"], nested["Success"]) == ("", None)
+    assert (nested["Steps"], nested["ToolCalls"], nested["Loops"], nested["ResentTokens"]) == (1, 0, 0, 7)
+    alone = store.one("SELECT * FROM interactions WHERE InteractionId = 'i-3'")
+    assert (alone["Steps"], alone["FanOut"], alone["ToolCalls"]) == (None, None, None), "no root tells of it"
+
+
+def test_the_facts_of_several_processes_are_added_up(
+    store: Store, make_span: MakeSpan, call_attributes: Attributes
+) -> None:
+    call = {**call_attributes, "otel_llm.interaction.id": "i-1"}
+    for calls, tools, fan_out in ((2, 1, 2), (1, 3, 1)):
+        facts = {"calls": calls, "steps": 1, "tool_calls": tools, "fan_out": fan_out, "resent_input_tokens": 10}
+        root = {f"otel_llm.interaction.{name}": value for name, value in facts.items()}
+        store.add(make_span({"otel_llm.interaction.id": "i-1", **root}), *[make_span(call) for _ in range(calls)])
+    row = store.one("SELECT * FROM interactions")
+    assert (row["Calls"], row["Steps"], row["FanOut"], row["ToolCalls"], row["ResentTokens"]) == (3, 2, 2, 4, 20)
 
 
 def test_interactions_are_found_and_ordered(store: Store, make_span: MakeSpan, call_attributes: Attributes) -> None:
@@ -472,7 +504,14 @@ def test_a_report_says_what_it_cost_and_how_much_of_it_is_known(
         "WastedCalls": 1,
         "WastedCost": Decimal("0.0000005"),
         "Retries": 2,
+        "UnattributedCost": Decimal(1),
+        "UnattributedCalls": 1,
     }
+    # Whatever the limit leaves out.
+    (first,) = store.embedded.query(*queries.report(["user", "model"], limit=1)).dicts()
+    assert (first["dimension_0"], first["UnattributedCalls"]) == ("u-2", 1)
+    (model,) = store.embedded.query(*queries.report(["model"])).dicts()
+    assert "UnattributedCalls" not in model
 
 
 def test_quantiles_are_those_of_interactions(store: Store, make_span: MakeSpan, call_attributes: Attributes) -> None:

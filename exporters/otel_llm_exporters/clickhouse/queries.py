@@ -119,6 +119,8 @@ def report(
 ) -> Query:
     """Cost by one or more of `DIMENSIONS`, which are the first columns; by none, one row with the total.
 
+    By what an interaction says, every row also has what in all of them is attributed to nobody: `UnattributedCost` and
+    `UnattributedCalls`, beyond the limit, too.
     Raises ValueError for an unknown dimension.
     """
     parameters: dict[str, Value] = {"user": user, "feature": feature, "since": since, "until": until, "limit": limit}
@@ -148,6 +150,7 @@ def report(
         "FEATURE": _said("Feature") if feature else "''",
         "OUTCOMES": _OUTCOMES if "outcome" in by else "",
         "IDENTITIES": _IDENTITIES.replace("/* LACKING */", " OR ".join(sorted(lacking))) if lacking else "",
+        "UNATTRIBUTED": _unattributed([name for name, of in zip(names, by, strict=True) if of in _OF_INTERACTION]),
         "JOIN": "INNER" if by else "CROSS",
         "USING": f"USING ({', '.join(names)})" if by else "",
     }
@@ -156,6 +159,13 @@ def report(
 
 def _said(column: str) -> str:
     return f"if(call.{column} != '', call.{column}, whole.{column})"
+
+
+def _unattributed(names: Sequence[str]) -> str:
+    nobody = " OR ".join(f"sums.{name} = ''" for name in names)
+    return "".join(
+        f",\n    sumIf(ifNull({of}, 0), {nobody}) OVER () AS Unattributed{of}" for of in ("Cost", "Calls") if names
+    )
 
 
 _OUTCOMES = "LEFT JOIN interaction_outcomes AS said ON call.InteractionId = said.InteractionId"

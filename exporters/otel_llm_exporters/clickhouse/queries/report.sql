@@ -30,7 +30,7 @@ SELECT
     Errors,
     WastedCalls,
     WastedCost,
-    Retries
+    Retries/* UNATTRIBUTED */
 FROM
 (
     SELECT

@@ -18,6 +18,13 @@ CREATE TABLE IF NOT EXISTS interaction_roots
     Tags                Map(LowCardinality(String), String) CODEC(ZSTD(1)),
     Outcome             LowCardinality(String),
     Success             Nullable(Bool),
+    Calls               Nullable(UInt32) CODEC(T64, ZSTD(1)),
+    Steps               Nullable(UInt32) CODEC(T64, ZSTD(1)),
+    FanOut              Nullable(UInt32) CODEC(T64, ZSTD(1)),
+    Depth               Nullable(UInt32) CODEC(T64, ZSTD(1)),
+    ToolCalls           Nullable(UInt32) CODEC(T64, ZSTD(1)),
+    Loops               Nullable(UInt32) CODEC(T64, ZSTD(1)),
+    ResentTokens        Nullable(UInt64) CODEC(T64, ZSTD(1)),
     IsRoot              Bool,
     INDEX idx_trace TraceId TYPE bloom_filter(0.001) GRANULARITY 1
 )
@@ -31,7 +38,10 @@ SETTINGS
     fsync_part_directory = 1;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS interaction_roots_mv TO interaction_roots AS
-WITH SpanAttributes AS a
+WITH
+    SpanAttributes AS a,
+    -- What did not happen is absent, where anything is told at all.
+    name -> if(Steps IS NULL, NULL, toUInt32OrZero(a[name])) AS times
 SELECT
     addNanoseconds(Timestamp, Duration) AS Ended,
     Timestamp,
@@ -51,6 +61,13 @@ SELECT
     a['otel_llm.interaction.outcome'] AS Outcome,
     multiIf(a['otel_llm.interaction.success'] = 'true', true, a['otel_llm.interaction.success'] = 'false', false, NULL)
         AS Success,
+    toUInt32OrNull(a['otel_llm.interaction.calls']) AS Calls,
+    toUInt32OrNull(a['otel_llm.interaction.steps']) AS Steps,
+    times('otel_llm.interaction.fan_out') AS FanOut,
+    times('otel_llm.interaction.depth') AS Depth,
+    times('otel_llm.interaction.tool_calls') AS ToolCalls,
+    times('otel_llm.interaction.loops') AS Loops,
+    if(Steps IS NULL, NULL, toUInt64OrZero(a['otel_llm.interaction.resent_input_tokens'])) AS ResentTokens,
     a['otel_llm.interaction.calls'] != '' OR ParentInteractionId != '' AS IsRoot
 FROM otel_traces
 WHERE InteractionId != '' AND (IsRoot OR Outcome != '');
@@ -94,6 +111,8 @@ LEFT JOIN interaction_identities AS whole ON call.InteractionId = whole.Interact
 
 -- One row per interaction that made calls. Cost is NULL when none of its calls has one; `PricedCalls` of `Calls` is
 -- how much of it is known. A nested interaction is a row of its own and in no other: adding up rows counts nothing twice.
+-- Steps, FanOut and Depth are as its root spans tell them, with what is nested in it. So ToolCalls, Loops and ResentTokens
+-- (an estimate) are NULL where other calls than those of the row are in them.
 CREATE VIEW IF NOT EXISTS interactions AS
 SELECT
     calls.InteractionId AS InteractionId,
@@ -109,6 +128,7 @@ SELECT
     if(roots.Roots > 0, greatest(calls.End, roots.End), calls.End) AS End,
     calls.Calls AS Calls,
     calls.Attempts AS Attempts,
+    calls.Retries AS Retries,
     calls.Errors AS Errors,
     calls.InputTokens AS InputTokens,
     calls.OutputTokens AS OutputTokens,
@@ -120,6 +140,12 @@ SELECT
     calls.PartialCalls AS PartialCalls,
     calls.Calls - calls.PricedCalls AS UnpricedCalls,
     calls.Models AS Models,
+    roots.Steps AS Steps,
+    roots.FanOut AS FanOut,
+    roots.Depth AS Depth,
+    if(roots.Calls = calls.Calls, roots.ToolCalls, NULL) AS ToolCalls,
+    if(roots.Calls = calls.Calls, roots.Loops, NULL) AS Loops,
+    if(roots.Calls = calls.Calls, roots.ResentTokens, NULL) AS ResentTokens,
     roots.LastOutcome AS Outcome,
     roots.LastSuccess AS Success
 FROM
@@ -131,6 +157,7 @@ FROM
         max(addNanoseconds(Timestamp, DurationNs)) AS End,
         count() AS Calls,
         sum(Attempts) AS Attempts,
+        Attempts - count(llm_calls.Attempts) AS Retries,
         countIf(Status = 'Error') AS Errors,
         sum(InputTokens) AS InputTokens,
         sum(OutputTokens) AS OutputTokens,
@@ -155,7 +182,14 @@ LEFT JOIN
         minIf(Timestamp, IsRoot) AS Start,
         maxIf(Ended, IsRoot) AS End,
         argMaxIf(Outcome, Ended, Outcome != '') AS LastOutcome,
-        argMaxIf(tuple(Success), Ended, Outcome != '').1 AS LastSuccess
+        argMaxIf(tuple(Success), Ended, Outcome != '').1 AS LastSuccess,
+        sum(Calls) AS Calls,
+        sum(Steps) AS Steps,
+        max(FanOut) AS FanOut,
+        max(Depth) AS Depth,
+        sum(ToolCalls) AS ToolCalls,
+        sum(Loops) AS Loops,
+        sum(ResentTokens) AS ResentTokens
     FROM interaction_roots FINAL
     GROUP BY InteractionId
 ) AS roots ON calls.InteractionId = roots.InteractionId;
