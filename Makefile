@@ -1,6 +1,7 @@
 # People and CI use the same verbs. All of them set up what they need.
 #   make demo    the demo: an agent application, its report and its costliest interaction
 #   make test    the tests
+#   make jaeger  Jaeger from its sources, for the test that shows the demo there; needs Go, and minutes, once
 #   make check   format, lint, types, layers, generated files
 #   make matrix  the conformance tests with the oldest supported SDKs
 #   make soak    processes killed at random for ten minutes, then the ledger against the bill
@@ -13,11 +14,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := .tools/bin/uv
 
-.PHONY: help demo test check matrix soak smoke bench lock format clean
+.PHONY: help demo test jaeger check matrix soak smoke bench lock format clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# *//p' Makefile | head -10
+	@sed -n 's/^# *//p' Makefile | head -11
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "otel-llm needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
@@ -33,8 +34,13 @@ $(VENV)/.ready: pyproject.toml requirements.lock | $(UV)
 demo: $(VENV)/.ready
 	$(BIN)/python -m examples.demo
 
+# Without Go there is no Jaeger, and its one test is skipped with the reason.
 test: $(VENV)/.ready
+	-$(BIN)/python -m tests.jaeger
 	$(BIN)/python -m pytest -n 2
+
+jaeger: $(VENV)/.ready
+	$(BIN)/python -m tests.jaeger
 
 check: $(VENV)/.ready
 	$(BIN)/ruff format --check .
