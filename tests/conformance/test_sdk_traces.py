@@ -72,15 +72,18 @@ def test_one_span_per_call_of_a_client_that_was_used_before(
 
 @traces_itself
 @pytest.mark.usefixtures("instrumented", "no_fault")
-def test_what_is_sent_names_our_span(provider: OfflineProvider, calls: Spans) -> None:
+@pytest.mark.parametrize("asked_for", [False, True])
+def test_what_is_sent_names_our_span_where_that_is_asked_for(
+    provider: OfflineProvider, calls: Spans, monkeypatch: pytest.MonkeyPatch, *, asked_for: bool
+) -> None:
+    monkeypatch.setenv("OTEL_LLM_PROPAGATE_TO_PROVIDERS", str(asked_for).lower())
     ask(client_at(provider))
     [call] = calls()
     context = call.get_span_context()
     assert context is not None
-    assert provider.requests[0].headers["traceparent"].split("-")[1:3] == [
-        format(context.trace_id, "032x"),
-        format(context.span_id, "016x"),
-    ]
+    sent = provider.requests[0].headers.get("traceparent")
+    ids = [format(context.trace_id, "032x"), format(context.span_id, "016x")]
+    assert (sent.split("-")[1:3] if sent else None) == (ids if asked_for else None)
 
 
 @pytest.mark.usefixtures("instrumented", "no_fault")
