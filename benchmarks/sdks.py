@@ -130,7 +130,7 @@ def tables() -> list[Table]:
         with subprocess.Popen(serving, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as provider:
             try:
                 url = provider.stdout.readline().strip() if provider.stdout is not None else ""
-                return [_calls(url), _lines()]
+                return [_calls(url), _lines(), _adapters()]
             finally:
                 provider.terminate()
 
@@ -177,7 +177,7 @@ def _calls(url: str) -> Table:
 
 
 def _installed(name: str, instrumentors: dict[str, Any]) -> bool:
-    package = instrumentors[name].integration.patches[0].module.partition(".")[0]
+    package = instrumentors[name].tables[0].patches[0].module.partition(".")[0]
     try:
         return find_spec(package) is not None
     except ModuleNotFoundError:
@@ -201,8 +201,21 @@ def _lines() -> Table:
     return table
 
 
+def _adapters() -> Table:
+    """The same of each agent framework, with the modules that only it has."""
+    from otel_llm.frameworks import FRAMEWORKS
+
+    table = Table("Lines of code, by framework", ("", "its adapter", "its own parts"))
+    parts = {"mcp": ("frameworks.mcp_requests",), "claude_agent_sdk": ("dialects.claude_code",)}
+    for framework in FRAMEWORKS:
+        own = [importlib.import_module(f"otel_llm.{part}") for part in parts.get(framework.name, ())]
+        table.add(framework.name, str(_code(_module_of(framework))), str(sum(map(_code, own)) or ""))
+    return table
+
+
 def _module_of(table: Any) -> ModuleType:
-    modules = [module for name, module in sys.modules.items() if name.startswith("otel_llm.integrations.")]
+    places = ("otel_llm.integrations.", "otel_llm.frameworks.")
+    modules = [module for name, module in sys.modules.items() if name.startswith(places)]
     found = [module for module in modules if any(value is table for value in vars(module).values())]
     return found[0]
 
