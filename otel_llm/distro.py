@@ -39,7 +39,9 @@ from otel_llm_semconv import attributes as A
 
 _OTLP_HTTP_PORT = 4318
 _SIGNALS = ("TRACES", "METRICS", "LOGS")
-_LAST_PRICES = 2.0
+_PRICES_BEFORE_FORK = 2.0
+_LAST_PRICES = 10.0
+"""Seconds at the most: a call that waits for its price on a busy machine is in no segment yet."""
 _LAST_WORDS = 1.0
 _LAST_PATIENCE = 5.0
 
@@ -126,7 +128,7 @@ def _write_at_every_end(ledgers: Sequence[SpanProcessor]) -> None:
 
     if hasattr(os, "register_at_fork"):
         # A thread that is loading prices would leave half a module to the child.
-        os.register_at_fork(before=lambda: drain(_LAST_PRICES) and None, after_in_child=in_child)
+        os.register_at_fork(before=lambda: drain(_PRICES_BEFORE_FORK) and None, after_in_child=in_child)
     _write_at_sigterm(write)
 
 

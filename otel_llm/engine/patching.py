@@ -112,7 +112,7 @@ def _captured(owner: Any, name: str, original: Any) -> list[Any]:
     while classes:
         for kind in cast("Any", classes.pop()).__subclasses__():
             classes.append(kind)
-            own = vars(kind).get(name)
+            own: Any = cast("dict[str, Any]", vars(kind)).get(name)
             if own is not None and inspect.unwrap(own) is inspect.unwrap(original):
                 found.append(kind)
     return found
