@@ -18,7 +18,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import StatusCode
 
-from otel_llm.call import AttributeValue, Call, Usage
+from otel_llm.call import Call, Usage
 from otel_llm.dialects.reading import text
 from otel_llm.engine.prices import expect, price_book
 from otel_llm.engine.recording import Layer, current_layer, current_recording, mark_agent
@@ -26,7 +26,7 @@ from otel_llm.guard import guard
 from otel_llm.integrations.providers import provider_of
 from otel_llm.interaction import Interaction, interaction_of
 from otel_llm.metrics import measure
-from otel_llm.spans import end_attributes, start_attributes
+from otel_llm.spans import end_attributes, start_attributes, write_ended
 from otel_llm_semconv import attributes as A
 
 _SLOT = "_otel_llm_trail"
@@ -147,7 +147,7 @@ class ForeignCalls(SpanProcessor):
             call.duration_ns = ended_ns - call.started_ns
             scope = span.instrumentation_scope.name if span.instrumentation_scope is not None else ""
             if self._is_counted(trail, call, ended_ns, scope):
-                _write(span, {A.OTEL_LLM_LAYER: "covered"})
+                write_ended(span, {A.OTEL_LLM_LAYER: "covered"})
                 return
             seen = self._count(trail, said, call.started_ns)
             seen.know(said, ended_ns)
@@ -173,10 +173,10 @@ class ForeignCalls(SpanProcessor):
         untold = [seen for seen in self._seen.get(trail.interaction, ()) if scope not in seen.told]
         same = [seen for seen in untold if seen.id is not None and seen.id == call.response_id]
         nameless = [seen for seen in untold if None in (seen.id, call.response_id) and seen.may_be(call, ended_ns)]
-        for seen in (*same, *nameless)[:1]:
-            seen.told.add(scope)
-            return True
-        return False
+        found = next(iter((*same, *nameless)), None)
+        if found is not None:
+            found.told.add(scope)
+        return found is not None
 
 
 def _is_ours(span: ReadableSpan) -> bool:
@@ -194,22 +194,22 @@ def _embeds(operation: Any) -> bool:
 def _call(said: Mapping[str, Any]) -> Call | None:
     """The call that a span tells of, by whatever names; None when it is no call. As `llm_calls` decides, too."""
     first = partial(_first, said)
-    kind = str(first("openinference.span.kind", "traceloop.span.kind", "llm.request.type") or "").upper()
+    kind = str(first(A.OPENINFERENCE_SPAN_KIND, A.TRACELOOP_SPAN_KIND, A.LLM_REQUEST_TYPE) or "").upper()
     operation = first(A.GEN_AI_OPERATION_NAME) or _KINDS.get(kind)
     if operation is None and not kind and A.GEN_AI_REQUEST_MODEL in said:
         operation = "chat"
     if operation not in _OPERATIONS:
         return None
-    named = (text(first(A.GEN_AI_PROVIDER_NAME, "gen_ai.system", "llm.provider", "llm.system")) or "").lower()
+    named = (text(first(A.GEN_AI_PROVIDER_NAME, A.GEN_AI_SYSTEM, A.LLM_PROVIDER, A.LLM_SYSTEM)) or "").lower()
     host, port = first(A.SERVER_ADDRESS), first(A.SERVER_PORT)
     call = Call(operation, provider_of(host, port, _PROVIDERS.get(named, named)), layer="foreign")
-    call.request_model = text(first(A.GEN_AI_REQUEST_MODEL, "llm.model_name", "embedding.model_name"))
+    call.request_model = text(first(A.GEN_AI_REQUEST_MODEL, A.LLM_MODEL_NAME, A.EMBEDDING_MODEL_NAME))
     call.response_model = text(first(A.GEN_AI_RESPONSE_MODEL))
     call.response_id = text(first(A.GEN_AI_RESPONSE_ID))
     tiers = A.OTEL_LLM_SERVICE_TIER, A.OPENAI_RESPONSE_SERVICE_TIER, A.ANTHROPIC_RESPONSE_SERVICE_TIER
     call.service_tier = text(first(*tiers))
     call.error_type = text(first(A.ERROR_TYPE))
-    if first("gen_ai.usage.cost.source") == "provider" and first("gen_ai.usage.cost.currency") in (None, "USD"):
+    if first(A.GEN_AI_USAGE_COST_SOURCE) == "provider" and first(A.GEN_AI_USAGE_COST_CURRENCY) in (None, "USD"):
         call.reported_cost_usd = str(first(A.GEN_AI_USAGE_COST_AMOUNT))
     call.usage = _usage(said)
     return call
@@ -220,30 +220,31 @@ def _usage(said: Mapping[str, Any]) -> Usage | None:
         found = _first(said, *names)
         return found if isinstance(found, int) and found >= 0 else None
 
-    detail = "llm.token_count.prompt_details."
-    total = tokens(A.GEN_AI_USAGE_INPUT_TOKENS, "gen_ai.usage.prompt_tokens", "llm.token_count.prompt")
-    output = tokens(A.GEN_AI_USAGE_OUTPUT_TOKENS, "gen_ai.usage.completion_tokens", "llm.token_count.completion")
+    total = tokens(A.GEN_AI_USAGE_INPUT_TOKENS, A.GEN_AI_USAGE_PROMPT_TOKENS, A.LLM_TOKEN_COUNT_PROMPT)
+    output = tokens(A.GEN_AI_USAGE_OUTPUT_TOKENS, A.GEN_AI_USAGE_COMPLETION_TOKENS, A.LLM_TOKEN_COUNT_COMPLETION)
     if total is None and output is None:
         return None
     usage = Usage(
         cache_read=tokens(
-            A.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS, "gen_ai.usage.cache_read_input_tokens", detail + "cache_read"
+            A.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS,
+            A.TRACELOOP_CACHE_READ_INPUT_TOKENS,
+            A.LLM_TOKEN_COUNT_PROMPT_DETAILS_CACHE_READ,
         ),
         cache_write_5m=tokens(A.ANTHROPIC_USAGE_CACHE_CREATION_EPHEMERAL_5M_INPUT_TOKENS),
         cache_write_1h=tokens(A.ANTHROPIC_USAGE_CACHE_CREATION_EPHEMERAL_1H_INPUT_TOKENS),
         reasoning=tokens(
             A.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
-            "gen_ai.usage.reasoning_tokens",
-            "llm.token_count.completion_details.reasoning",
+            A.GEN_AI_USAGE_REASONING_TOKENS,
+            A.LLM_TOKEN_COUNT_COMPLETION_DETAILS_REASONING,
         ),
-        input_audio=tokens(A.GEN_AI_USAGE_AUDIO_INPUT_TOKENS, detail + "audio"),
-        output_audio=tokens(A.GEN_AI_USAGE_AUDIO_OUTPUT_TOKENS, "llm.token_count.completion_details.audio"),
+        input_audio=tokens(A.GEN_AI_USAGE_AUDIO_INPUT_TOKENS, A.LLM_TOKEN_COUNT_PROMPT_DETAILS_AUDIO),
+        output_audio=tokens(A.GEN_AI_USAGE_AUDIO_OUTPUT_TOKENS, A.LLM_TOKEN_COUNT_COMPLETION_DETAILS_AUDIO),
     )
     written = tokens(
         A.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
-        "gen_ai.usage.cache_creation.input_tokens",
-        "gen_ai.usage.cache_creation_input_tokens",
-        detail + "cache_write",
+        A.GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS,
+        A.TRACELOOP_CACHE_CREATION_INPUT_TOKENS,
+        A.LLM_TOKEN_COUNT_PROMPT_DETAILS_CACHE_WRITE,
     )
     if written is not None:
         usage.cache_write_other = written - (usage.cache_write_5m or 0) - (usage.cache_write_1h or 0)
@@ -273,17 +274,9 @@ def _price(span: ReadableSpan, call: Call, it: Interaction | None) -> None:
         found |= it.add(call, it.root if it.root is not None and _is_root(span, it.root) else trace.INVALID_SPAN)
     known = span.attributes or {}
     del found[A.OTEL_LLM_ATTEMPTS]  # nobody else counts them
-    _write(span, {name: value for name, value in found.items() if name not in known})
+    write_ended(span, {name: value for name, value in found.items() if name not in known})
     measure(call)
 
 
 def _is_root(span: ReadableSpan, root: trace.Span) -> bool:
     return span.context is not None and root.get_span_context().span_id == span.context.span_id
-
-
-def _write(span: ReadableSpan, attributes: Mapping[str, AttributeValue]) -> None:
-    """Onto a span that has ended: the SDK freezes its attributes, and those behind us read the same ones."""
-    kept: Any = span._attributes  # pyright: ignore[reportPrivateUsage]
-    with kept._lock:
-        for name, value in attributes.items():
-            kept._dict[name] = tuple(value) if isinstance(value, list) else value

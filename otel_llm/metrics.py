@@ -25,6 +25,7 @@ _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 2
 _TOKENS = tuple(4**power for power in range(14))
 _USD = tuple(round(10.0**power * step, 6) for power in range(-5, 2) for step in (1, 2.5, 5))
 _NAMES = {"legacy": ("legacy",), "latest": ("latest",), "both": ("legacy", "latest"), "none": ()}
+_known: dict[int, tuple[MeterProvider, _Meters]] = {}
 
 
 def measure(call: Call, provider: MeterProvider | None = None) -> None:
@@ -152,9 +153,6 @@ def _shared(call: Call) -> Attributes:
 
 def _timed(call: Call, shared: Attributes) -> Attributes:
     return shared if call.error_type is None else shared | {A.ERROR_TYPE: call.error_type}
-
-
-_known: dict[int, tuple[MeterProvider, _Meters]] = {}
 
 
 def _by_modality(usage: Usage) -> Iterable[tuple[str, str, int | None]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Span
 
 from otel_llm.call import AttributeValue, Call, Cost, Usage
@@ -28,7 +29,20 @@ def write(span: Span, attributes: Mapping[str, AttributeValue]) -> None:
     ):
         span.set_attributes(attributes)
         return
+    _put(kept, attributes)
+
+
+def write_ended(span: ReadableSpan, attributes: Mapping[str, AttributeValue]) -> None:
+    """The same onto a span that has ended: the SDK freezes its attributes, and later processors read the same ones.
+
+    May raise, where they are kept in a way unknown to us.
+    """
+    _put(span._attributes, attributes)  # pyright: ignore[reportPrivateUsage]
+
+
+def _put(kept: Any, attributes: Mapping[str, AttributeValue]) -> None:
     with kept._lock:
+        known = kept._dict
         for name, value in attributes.items():
             known[name] = tuple(value) if type(value) is list else value
 

@@ -26,9 +26,9 @@ def groups() -> list[dict[str, Any]]:
     return found
 
 
-def constant(name: str) -> str:
-    """`gen_ai.usage.input_tokens` -> `GEN_AI_USAGE_INPUT_TOKENS`."""
-    return name.upper().replace(".", "_")
+def constant(attribute: dict[str, Any]) -> str:
+    """`gen_ai.usage.input_tokens` -> `GEN_AI_USAGE_INPUT_TOKENS`, unless it has a `constant` of its own."""
+    return attribute.get("constant") or attribute["id"].upper().replace(".", "_")
 
 
 def constants() -> str:
@@ -38,9 +38,9 @@ def constants() -> str:
         lines += ["", f"# {group['brief']}"]
         for attribute in group["attributes"]:
             if attribute["type"] == "template":
-                lines.append(f'{constant(attribute["id"])}_PREFIX = "{attribute["id"]}."')
+                lines.append(f'{constant(attribute)}_PREFIX = "{attribute["id"]}."')
             else:
-                lines.append(f'{constant(attribute["id"])} = "{attribute["id"]}"')
+                lines.append(f'{constant(attribute)} = "{attribute["id"]}"')
     return "\n".join(lines) + "\n"
 
 
@@ -51,7 +51,7 @@ def reference() -> str:
         "",
         "<!-- Generated from semconv/model by semconv/generate.py: change it there. -->",
         "",
-        "Every attribute that otel-llm writes on a span, and what it means.",
+        "Every attribute that otel-llm writes on a span, or reads on those of others, and what it means.",
     ]
     for group in groups():
         lines += ["", f"## {group['id']}", "", group["brief"], "", "| attribute | type | meaning |", "|---|---|---|"]

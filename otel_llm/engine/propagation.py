@@ -120,7 +120,7 @@ class Propagator(TextMapPropagator):
         # What else goes to a provider, a list of its models for example, is known by its address.
         span = trace.get_current_span(context)
         said = (span.attributes if isinstance(span, ReadableSpan) else None) or {}
-        url = urlsplit(str(said.get("url.full") or said.get("http.url") or ""))
+        url = urlsplit(str(said.get(A.URL_FULL) or said.get(A.HTTP_URL) or ""))
         return self._is_provider(url.hostname)
 
 
