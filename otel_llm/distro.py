@@ -32,9 +32,9 @@ from opentelemetry.util.types import Attributes
 from otel_llm.engine.propagation import join_parent_process, propagate_by
 from otel_llm.foreign import ForeignCalls
 from otel_llm.guard import guard, logger
-from otel_llm.integrations.providers import is_provider
 from otel_llm.interaction import InteractionProcessor
 from otel_llm.late import drain, end_before_others
+from otel_llm.providers import is_provider
 from otel_llm_semconv import attributes as A
 
 _OTLP_HTTP_PORT = 4318

@@ -53,12 +53,8 @@ def drive(
     if any(is_lazy(kind) for is_lazy in _LAZY_FUNCTIONS):
         return _driven(function(*args, **kwargs), begin, later)
     scope = begin()
-    try:
-        with within(scope.inside()):
-            result = function(*args, **kwargs)
-    except BaseException as error:
-        scope.end(error)
-        raise
+    with _Telling(scope.end), within(scope.inside()):
+        result = function(*args, **kwargs)
     if not any(is_lazy(result) for is_lazy in _LAZY):
         return _returned(result, scope, later)
 
@@ -101,20 +97,15 @@ async def _coroutine(
     coroutine: Coroutine[Any, Any, Any], begin: Callable[[], Scope], later: Callable[[Any, Scope], bool]
 ) -> Any:
     scope = begin()
-    try:
-        with within(scope.inside()):
-            result = await coroutine
-    except BaseException as error:
-        scope.end(error)
-        raise
+    with _Telling(scope.end), within(scope.inside()):
+        result = await coroutine
     return _returned(result, scope, later)
 
 
 def _generator(generator: Generator[Any, Any, Any], begin: Callable[[], Scope]) -> Generator[Any, Any, Any]:
     scope = begin()
-    failure: BaseException | None = None
     step: Callable[[], Any] = functools.partial(next, generator)
-    try:
+    with _Telling(scope.end, always=True):
         while True:
             with within(scope.inside()):
                 try:
@@ -129,18 +120,12 @@ def _generator(generator: Generator[Any, Any, Any], begin: Callable[[], Scope]) 
                 raise
             except BaseException as thrown:  # noqa: BLE001 - handed to the generator that it is meant for
                 step = functools.partial(generator.throw, thrown)
-    except BaseException as error:
-        failure = error
-        raise
-    finally:
-        scope.end(failure)
 
 
 async def _async_generator(generator: AsyncGenerator[Any, Any], begin: Callable[[], Scope]) -> AsyncGenerator[Any, Any]:
     scope = begin()
-    failure: BaseException | None = None
     step: Callable[[], Any] = functools.partial(anext, generator)
-    try:
+    with _Telling(scope.end, always=True):
         while True:
             with within(scope.inside()):
                 try:
@@ -155,11 +140,6 @@ async def _async_generator(generator: AsyncGenerator[Any, Any], begin: Callable[
                 raise
             except BaseException as thrown:  # noqa: BLE001 - handed to the generator that it is meant for
                 step = functools.partial(generator.athrow, thrown)
-    except BaseException as error:
-        failure = error
-        raise
-    finally:
-        scope.end(failure)
 
 
 class _Block(_AsyncGeneratorContextManager[Any]):
@@ -177,25 +157,19 @@ class _Block(_AsyncGeneratorContextManager[Any]):
         self._scope, self._outer = self._begin(), otel_context.get_current()
         self._inside = self._scope.inside()
         otel_context.attach(self._inside)
-        try:
-            # Not by way of super(): its code may count the frames up to the caller's, for a name.
-            self._entered = await anext(self.gen)
-        except StopAsyncIteration as error:
-            self._leave(error)
-            raise RuntimeError("generator didn't yield") from None
-        except BaseException as error:
-            self._leave(error)
-            raise
+        with _Telling(self._leave):
+            try:
+                # Not by way of super(): its code may count the frames up to the caller's, for a name.
+                self._entered = await anext(self.gen)
+            except StopAsyncIteration:
+                raise RuntimeError("generator didn't yield") from None
         return self._entered
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        try:
+        with _Telling(self._leave):
             swallowed = await super().__aexit__(kind, error, trace)
-        except BaseException as raised:
-            self._leave(raised)
-            raise
         self._leave(None if swallowed else error)
         return swallowed
 
@@ -203,6 +177,22 @@ class _Block(_AsyncGeneratorContextManager[Any]):
         if otel_context.get_current() is self._inside:
             otel_context.attach(self._outer)
         self._scope.end(error, self._entered)
+
+
+class _Telling:
+    """Tells `end` of the error that is raised in there; `always`, of None where none is."""
+
+    def __init__(self, end: Callable[[BaseException | None], None], *, always: bool = False) -> None:
+        self._end = end
+        self._always = always
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._always or error is not None:
+            self._end(error)
 
 
 @contextmanager

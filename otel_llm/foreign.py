@@ -23,9 +23,9 @@ from otel_llm.dialects.reading import text
 from otel_llm.engine.prices import expect, price_book
 from otel_llm.engine.recording import Layer, current_layer, current_recording, mark_agent
 from otel_llm.guard import guard
-from otel_llm.integrations.providers import provider_of
 from otel_llm.interaction import Interaction, interaction_of
 from otel_llm.metrics import measure
+from otel_llm.providers import provider_named, provider_of
 from otel_llm.spans import end_attributes, start_attributes, write_ended
 from otel_llm_semconv import attributes as A
 
@@ -33,22 +33,6 @@ _SLOT = "_otel_llm_trail"
 _OPERATIONS = ("chat", "text_completion", "generate_content", "embeddings")
 _KINDS = {"LLM": "chat", "CHAT": "chat", "COMPLETION": "text_completion", "EMBEDDING": "embeddings"}
 """OpenInference's and OpenLLMetry's words for operations."""
-_PROVIDERS = {
-    "az.ai.openai": "azure.ai.openai",
-    "azure": "azure.ai.openai",
-    "az.ai.inference": "azure.ai.inference",
-    "aws": "aws.bedrock",
-    "aws_bedrock": "aws.bedrock",
-    "bedrock": "aws.bedrock",
-    "gemini": "gcp.gemini",
-    "google": "gcp.gemini",
-    "mistral": "mistral_ai",
-    "mistralai": "mistral_ai",
-    "vertexai": "gcp.vertex_ai",
-    "vertex_ai": "gcp.vertex_ai",
-    "xai": "x_ai",
-}
-"""Others' names of providers, where the conventions have another."""
 _REMEMBERED = 256
 _CLOCKS_NS = 2_000_000
 
@@ -202,7 +186,7 @@ def _call(said: Mapping[str, Any]) -> Call | None:
         return None
     named = (text(first(A.GEN_AI_PROVIDER_NAME, A.GEN_AI_SYSTEM, A.LLM_PROVIDER, A.LLM_SYSTEM)) or "").lower()
     host, port = first(A.SERVER_ADDRESS), first(A.SERVER_PORT)
-    call = Call(operation, provider_of(host, port, _PROVIDERS.get(named, named)), layer="foreign")
+    call = Call(operation, provider_of(host, port, provider_named(named)), layer="foreign")
     call.request_model = text(first(A.GEN_AI_REQUEST_MODEL, A.LLM_MODEL_NAME, A.EMBEDDING_MODEL_NAME))
     call.response_model = text(first(A.GEN_AI_RESPONSE_MODEL))
     call.response_id = text(first(A.GEN_AI_RESPONSE_ID))

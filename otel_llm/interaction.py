@@ -125,14 +125,6 @@ class Interaction:
         """Whether its root span is still running."""
         return self.root is None or self.root.is_recording()
 
-    def end(self, span: trace.Span) -> None:
-        """End its root span `span` now; it is closed when all calls have their price."""
-        ended = time.time_ns()
-        if self.waits:
-            later(functools.partial(span.end, ended))
-        else:
-            span.end(ended)
-
     # What the engine says of it.
 
     def ended(self, call: Call, sent: Sent | None = None) -> None:
@@ -300,10 +292,7 @@ class interaction:  # noqa: N801 - reads as a verb at the call site
         if it is None or it.root is None:
             return
         with guard:
-            if isinstance(error, Exception):
-                it.root.set_status(StatusCode.ERROR)
-                it.root.set_attribute(A.ERROR_TYPE, error_type(error))
-            it.end(it.root)
+            end_span(it.root, error)
 
 
 class _Opened(interaction):
@@ -358,6 +347,27 @@ def interaction_of(span: trace.Span, context: Context | None) -> Interaction | N
     return found if isinstance(found, Interaction) else None
 
 
+def end_span(span: trace.Span, error: BaseException | None = None) -> None:
+    """End `span` now, failed if there is an `error`; cancelled or interrupted by the caller is no failure.
+
+    The root span of an interaction is closed when all calls of that have their price.
+    """
+    ended = time.time_ns()
+    if isinstance(error, Exception):
+        fail_span(span, error_type(error))
+    it = interaction_of(span, None)
+    if it is not None and it.root is span and it.waits:
+        later(functools.partial(span.end, ended))
+    else:
+        span.end(ended)
+
+
+def fail_span(span: trace.Span, kind: str) -> None:
+    """Mark `span` as failed, by an error of this `kind`."""
+    span.set_status(StatusCode.ERROR)
+    span.set_attribute(A.ERROR_TYPE, kind)
+
+
 class InteractionProcessor(SpanProcessor):
     """Gives every span its interaction, and its identity, from its start."""
 
@@ -389,11 +399,11 @@ def _note(span: Span, context: Context | None) -> None:
     it = interaction_of(span, None)
     if it is not None and operation == "invoke_agent":
         it.agent_began(depth)
-    elif it is not None and operation == "execute_tool" and not _same_tool(said, getattr(around, "attributes", None)):
+    elif it is not None and operation == "execute_tool" and not is_same_tool(said, getattr(around, "attributes", None)):
         it.tool_began(str(said.get(A.GEN_AI_TOOL_NAME) or span.name.removeprefix("execute_tool ")))
 
 
-def _same_tool(said: Mapping[str, Any], around: Mapping[str, Any] | None) -> bool:
+def is_same_tool(said: Mapping[str, Any], around: Mapping[str, Any] | None) -> bool:
     """Whether a span and the one around it are about one execution: its client's, its server's."""
     names = (A.GEN_AI_OPERATION_NAME, A.GEN_AI_TOOL_NAME)
     return around is not None and all(around.get(name) == said.get(name) for name in names)

@@ -219,6 +219,11 @@ class Activity(NamedTuple):
     attributes: Mapping[str, AttributeValue | None] = MappingProxyType({})
     """Further ones; None is left out."""
 
+    @property
+    def title(self) -> str:
+        """The name of its span."""
+        return " ".join(filter(None, (self.operation, self.name)))
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from otel_llm.integrations.providers import provider_of
+from otel_llm.providers import provider_of
 
 
 @pytest.mark.parametrize(

@@ -12,20 +12,9 @@ from typing import Any, cast
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.openai_chat import completions
 from otel_llm.dialects.reading import count, get, items, parameters, rest, text
+from otel_llm.providers import provider_named
 from otel_llm_semconv import attributes as A
 
-_PROVIDERS = {
-    "amazon_bedrock": "aws.bedrock",
-    "azure": "azure.ai.openai",
-    "bedrock": "aws.bedrock",
-    "google_genai": "gcp.gemini",
-    "google_vertexai": "gcp.vertex_ai",
-    "ibm": "ibm.watsonx.ai",
-    "mistral": "mistral_ai",
-    "mistralai": "mistral_ai",
-    "moonshot": "moonshot_ai",
-    "xai": "x_ai",
-}
 _PARAMETERS: dict[str, tuple[str, type]] = {
     "ls_max_tokens": (A.GEN_AI_REQUEST_MAX_TOKENS, int),
     "ls_temperature": (A.GEN_AI_REQUEST_TEMPERATURE, float),
@@ -44,7 +33,7 @@ _FINISH = {
 def call_of(operation: str, metadata: Mapping[str, Any]) -> Call:
     """The call that a run with this metadata is about to make."""
     provider = text(metadata.get("ls_provider")) or "langchain"
-    call = Call(operation=operation, provider=_PROVIDERS.get(provider, provider))
+    call = Call(operation=operation, provider=provider_named(provider))
     call.request_model = text(metadata.get("ls_model_name"))
     parameters(call, metadata, _PARAMETERS)
     return call

@@ -12,7 +12,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Mapping
-from functools import partial
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -20,12 +19,11 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 
-from otel_llm.call import AttributeValue, Call, error_type
+from otel_llm.call import AttributeValue, Call
 from otel_llm.driving import drive
 from otel_llm.engine.recording import Layer, Recording, current_agent, with_agent, with_layer
 from otel_llm.guard import guard
-from otel_llm.interaction import interaction_of
-from otel_llm.late import later
+from otel_llm.interaction import end_span
 from otel_llm.spec import Activity, Step
 from otel_llm_semconv import attributes as A
 
@@ -114,10 +112,8 @@ class Frames:
             inside = otel_context.set_value(_FRAME, key, frame.around)
             if operation or name:
                 with guard:
-                    frame.span = _begun(self._tracer, Activity(operation, name, attributes or {}), frame.around)
-                    inside = trace.set_span_in_context(frame.span, inside)
-            if operation == "invoke_agent":
-                inside = with_agent(name, inside)
+                    activity = Activity(operation, name, attributes or {})
+                    frame.span, inside = _begun(self._tracer, activity, inside)
             # A root that the caller steps through does not hold the caller's code, only the frames beneath.
             attach = attach and (parent in self._open or not _stepped_through(self._packages))
             self._enter(key, frame, inside, attach=attach)
@@ -188,26 +184,24 @@ class Frames:
             self._close(oldest, None, _unread)
 
     def _close(self, frame: _Frame, error: BaseException | None, read: Callable[[Call], None] | None) -> None:
-        ended = time.time_ns()
         frame.inside.after = _live(frame.before)
         if otel_context.get_current() is frame.inside:
             otel_context.attach(frame.inside.after)
         if frame.call is not None and frame.layer is not None:
             if not frame.layer.reported and (read is not None or error is not None):
-                self._record(frame.call, frame.around, ended, error, read)
+                self._record(frame.call, frame.around, error, read)
             frame.layer.sign()
         if frame.span is not None:
-            _end_span(frame.span, ended, error)
+            end_span(frame.span, error)
 
     def _record(
         self,
         call: Call,
         around: Context,
-        ended: int,
         error: BaseException | None,
         read: Callable[[Call], None] | None,
     ) -> None:
-        call.duration_ns = ended - call.started_ns
+        call.duration_ns = time.time_ns() - call.started_ns
         if read is not None:
             with guard:
                 read(call)
@@ -226,11 +220,9 @@ class _Doing:
     def __init__(self, tracer: Tracer, activity: Activity, step: Step) -> None:
         self._step = step
         self._span: Span | None = None
-        self._inside = around = otel_context.get_current()
+        self._inside = otel_context.get_current()
         with guard:
-            self._span = _begun(tracer, activity, around)
-            inside = trace.set_span_in_context(self._span, around)
-            self._inside = with_agent(activity.name, inside) if activity.operation == "invoke_agent" else inside
+            self._span, self._inside = _begun(tracer, activity, self._inside)
 
     def inside(self) -> Context:
         return self._inside
@@ -246,21 +238,20 @@ class _Doing:
                     span.set_attributes(more)
                     if A.ERROR_TYPE in more:
                         span.set_status(StatusCode.ERROR)
-            _end_span(span, time.time_ns(), error)
+            end_span(span, error)
 
 
-def _begun(tracer: Tracer, activity: Activity, around: Context) -> Span:
+def _begun(tracer: Tracer, activity: Activity, around: Context) -> tuple[Span, Context]:
+    """The span of what begins in there, and the context inside of it."""
     found = _known(activity.attributes)
     if activity.operation:
         found[A.GEN_AI_OPERATION_NAME] = activity.operation
     if activity.operation == "execute_tool" and (agent := current_agent(around)):
         found[A.GEN_AI_AGENT_NAME] = agent
-    return tracer.start_span(
-        " ".join(filter(None, (activity.operation, activity.name))),
-        context=around,
-        kind=SpanKind.CLIENT if activity.operation == "retrieval" else SpanKind.INTERNAL,
-        attributes=found,
-    )
+    kind = SpanKind.CLIENT if activity.operation == "retrieval" else SpanKind.INTERNAL
+    span = tracer.start_span(activity.title, context=around, kind=kind, attributes=found)
+    inside = trace.set_span_in_context(span, around)
+    return span, with_agent(activity.name, inside) if activity.operation == "invoke_agent" else inside
 
 
 def _stepped_through(packages: Collection[str]) -> bool:
@@ -291,15 +282,3 @@ def _known(attributes: Mapping[str, AttributeValue | None]) -> dict[str, Attribu
 
 def _unread(_: Call) -> None:
     """Of a call whose end got lost, nothing more is known."""
-
-
-def _end_span(span: Span, ended: int, error: BaseException | None) -> None:
-    # Cancelled or interrupted by the caller is no failure.
-    if isinstance(error, Exception):
-        span.set_status(StatusCode.ERROR)
-        span.set_attribute(A.ERROR_TYPE, error_type(error))
-    it = interaction_of(span, None)
-    if it is not None and it.root is span and it.waits:
-        later(partial(span.end, ended))
-    else:
-        span.end(ended)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any, cast
+
+from opentelemetry import trace
+
 from otel_llm.spec import Activity
 from otel_llm_semconv import attributes as A
 
@@ -31,6 +36,22 @@ def tool(name: str | None, call_id: str | None = None, *, type: str = "function"
 def retrieval(source: str | None, top_k: int | None = None) -> Activity:
     """A search for `top_k` documents in `source`."""
     return Activity("retrieval", source, {A.GEN_AI_DATA_SOURCE_ID: source, A.GEN_AI_RETRIEVAL_TOP_K: top_k})
+
+
+def unless_begun(activity: Activity) -> Activity | None:
+    """None if it has begun already: a method of a framework may call another one that does the same, or itself."""
+    return None if getattr(trace.get_current_span(), "name", None) == activity.title else activity
+
+
+def own_class(instance: Any, packages: Collection[str]) -> str | None:
+    """The name of the class of `instance` if it is the user's own, and of none of these packages of a framework."""
+    kind = cast("type[Any]", type(instance))
+    return None if is_theirs(kind.__module__, packages) else kind.__name__
+
+
+def is_theirs(module: str | None, packages: Collection[str]) -> bool:
+    """Whether a module is part of one of these packages."""
+    return (module or "").partition(".")[0] in packages
 
 
 def step(name: str | None) -> Activity | None:

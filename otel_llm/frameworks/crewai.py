@@ -9,9 +9,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from opentelemetry import trace
-
 from otel_llm.frameworks import activities
+from otel_llm.frameworks.activities import unless_begun
 from otel_llm.guard import guard
 from otel_llm.spec import Activity, Hook, Integration, Step
 
@@ -26,17 +25,18 @@ def _crew(crew: Any, *_: Any) -> Activity | None:
     # What streams begins with the caller's first question for more: then it is run again, as what does not stream.
     if getattr(crew, "stream", False):
         return None
-    return _begun(activities.workflow(crew.name if crew.name != "crew" else None))
+    return unless_begun(activities.workflow(crew.name if crew.name != "crew" else None))
 
 
 def _flow(flow: Any, *_: Any) -> Activity | None:
-    if _is_theirs(flow) or getattr(flow, "stream", False):
+    own = _own_flow(flow)
+    if own is None or getattr(flow, "stream", False):
         return None
-    return _begun(activities.workflow(flow.name or type(flow).__name__))
+    return unless_begun(activities.workflow(flow.name or own))
 
 
 def _method(flow: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activity | None:
-    return None if _is_theirs(flow) else activities.step(str(kwargs.get("method_name") or args[0]))
+    return activities.step(str(kwargs.get("method_name") or args[0])) if _own_flow(flow) else None
 
 
 def _task(task: Any, *_: Any) -> Activity | None:
@@ -46,26 +46,20 @@ def _task(task: Any, *_: Any) -> Activity | None:
 def _agent(agent: Any, *_: Any) -> Activity | None:
     # As it was written, before `{topic}` in it became the topic.
     role = getattr(agent, "_original_role", None) or agent.role
-    return _begun(activities.agent(" ".join(role.split())))
+    return unless_begun(activities.agent(" ".join(role.split())))
 
 
 def _tool(tool: Any, *_: Any) -> Activity | None:
-    return _begun(activities.tool(tool.name))
+    return unless_begun(activities.tool(tool.name))
 
 
 def _knowledge(knowledge: Any, *_: Any) -> Activity:
     return activities.retrieval(getattr(knowledge.storage, "collection_name", None))
 
 
-def _is_theirs(flow: Any) -> bool:
-    """Agents and memories of the newer versions are flows themselves."""
-    return type(flow).__module__.partition(".")[0] == "crewai"
-
-
-def _begun(activity: Activity) -> Activity | None:
-    """None if it has begun already: these methods call each other, or themselves to try again."""
-    begun = getattr(trace.get_current_span(), "name", None)
-    return None if begun == " ".join(filter(None, activity[:2])) else activity
+def _own_flow(flow: Any) -> str | None:
+    """The name of the class of a flow of the user's own: agents and memories of the newer versions are flows, too."""
+    return activities.own_class(flow, ("crewai",))
 
 
 def _own_telemetry(wrapped: Any, telemetry: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

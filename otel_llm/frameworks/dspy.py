@@ -11,8 +11,10 @@ from typing import Any, cast
 
 from otel_llm.dialects.reading import text
 from otel_llm.frameworks import activities
+from otel_llm.frameworks.activities import is_theirs, own_class
 from otel_llm.spec import Activity, Integration, Step
 
+_PACKAGES = ("dspy",)
 _AGENTS = ("ReAct", "ReActV2", "CodeAct", "RLM", "Avatar")
 _UNNAMED_SIGNATURE = "StringSignature"
 
@@ -20,9 +22,8 @@ _UNNAMED_SIGNATURE = "StringSignature"
 def _module(module: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Activity | None:
     around: Any = (sys.modules["dspy.dsp.utils.settings"].settings.get("caller_modules") or [None])[-1]
     held = _attribute(around, module)
-    if _is_own(module):
-        name = type(module).__name__
-        return activities.workflow(name) if around is None else activities.step(held or name)
+    if own := own_class(module, _PACKAGES):
+        return activities.workflow(own) if around is None else activities.step(held or own)
     if type(module).__name__ in _AGENTS:
         signature = text(getattr(getattr(module, "signature", None), "__name__", None))
         return activities.agent(signature if signature != _UNNAMED_SIGNATURE else held)
@@ -30,7 +31,7 @@ def _module(module: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Act
 
 
 def _attribute(around: Any, module: Any) -> str | None:
-    if around is None or not _is_own(around):
+    if around is None or not own_class(around, _PACKAGES):
         return None
     parts = cast("dict[str, Any]", vars(around))
     return next((name for name, part in parts.items() if part is module), None)
@@ -38,21 +39,12 @@ def _attribute(around: Any, module: Any) -> str | None:
 
 def _tool(tool: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Activity | None:
     # What ends an agent's loop is a tool of dspy's own.
-    return None if _is_theirs(getattr(tool.func, "__module__", None)) else activities.tool(text(tool.name))
+    theirs = is_theirs(getattr(tool.func, "__module__", None), _PACKAGES)
+    return None if theirs else activities.tool(text(tool.name))
 
 
 def _retriever(retriever: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Activity:
-    own = type(retriever).__name__ if _is_own(retriever) else None
-    return activities.retrieval(own, getattr(retriever, "k", None))
-
-
-def _is_own(instance: Any) -> bool:
-    kind = cast("type[Any]", type(instance))
-    return not _is_theirs(kind.__module__)
-
-
-def _is_theirs(module: str | None) -> bool:
-    return (module or "").partition(".")[0] == "dspy"
+    return activities.retrieval(own_class(retriever, _PACKAGES), getattr(retriever, "k", None))
 
 
 dspy = Integration(

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
-
-from opentelemetry import trace
+from typing import Any
 
 from otel_llm.dialects.reading import get, text
 from otel_llm.frameworks import activities
@@ -22,9 +20,8 @@ _TOOL = "haystack.tools.tool"
 
 
 def _pipeline(pipeline: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Activity:
-    kind = cast("type[Any]", type(pipeline))
-    own = None if kind.__module__.partition(".")[0] == "haystack" else kind.__name__
-    return activities.workflow(text(get(pipeline, "metadata", "name")) or own)
+    name = text(get(pipeline, "metadata", "name"))
+    return activities.workflow(name or activities.own_class(pipeline, ("haystack",)))
 
 
 def _component(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activity | None:
@@ -44,10 +41,8 @@ def _agent(agent: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Activ
 
 
 def _tool(tool: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Activity | None:
-    activity = activities.tool(text(tool.name))
     # `invoke_async` calls `invoke` where a tool is not asynchronous.
-    begun = getattr(trace.get_current_span(), "name", None) == f"{activity.operation} {activity.name}"
-    return None if begun else activity
+    return activities.unless_begun(activities.tool(text(tool.name)))
 
 
 def _name(component: Any) -> str | None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from otel_llm.dialects.reading import get, text
 from otel_llm.engine.frames import Frames
 from otel_llm.frameworks import activities
+from otel_llm.frameworks.activities import own_class
 from otel_llm.guard import guard
 from otel_llm.spec import Activity, Arrival, Integration
 
@@ -50,7 +51,7 @@ class _Spans:
             elif method in ("retrieve", "aretrieve") and _is(instance, "BaseRetriever"):
                 start(*activities.retrieval(_source(instance), getattr(instance, "_similarity_top_k", None)))
             elif not inside and _is(instance, "BaseQueryEngine", "BaseChatEngine"):
-                start(*activities.workflow(_own_name(instance)))
+                start(*activities.workflow(own_class(instance, _PACKAGES)))
             else:
                 start()
 
@@ -93,7 +94,7 @@ def _is(instance: Any, *kinds: str) -> bool:
 def _run(workflow: Any) -> Activity:
     if _is(workflow, "BaseWorkflowAgent"):
         return activities.agent(_real(workflow.name))
-    return activities.workflow(text(getattr(workflow, "_workflow_name", None)) or _own_name(workflow))
+    return activities.workflow(text(getattr(workflow, "_workflow_name", None)) or own_class(workflow, _PACKAGES))
 
 
 def _real(name: Any) -> str | None:
@@ -101,15 +102,9 @@ def _real(name: Any) -> str | None:
     return None if name == "Agent" else text(name)
 
 
-def _own_name(instance: Any) -> str | None:
-    """The name of a class of the user's own."""
-    kind = cast("type[Any]", type(instance))
-    return None if kind.__module__.partition(".")[0] in _PACKAGES else kind.__name__
-
-
 def _source(retriever: Any) -> str | None:
     index = text(getattr(getattr(retriever, "_index", None), "index_id", None))
-    return index if index is not None and len(index) != _UUID else _own_name(retriever)
+    return index if index is not None and len(index) != _UUID else own_class(retriever, _PACKAGES)
 
 
 def _register(module: Any, frames: Frames) -> Callable[[], None]:

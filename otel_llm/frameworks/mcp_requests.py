@@ -22,7 +22,7 @@ from otel_llm.call import AttributeValue, error_type
 from otel_llm.dialects.reading import get, text
 from otel_llm.driving import within
 from otel_llm.guard import guard
-from otel_llm.interaction import interaction_of
+from otel_llm.interaction import end_span, is_same_tool
 from otel_llm_semconv import attributes as A
 
 _tracer = trace.get_tracer("otel_llm.mcp")
@@ -53,9 +53,8 @@ def name_of(told: Mapping[str, AttributeValue]) -> str:
 def around(told: Mapping[str, AttributeValue]) -> Span | None:
     """The span of an agent framework that is about this very execution of a tool."""
     span = trace.get_current_span()
-    said = (span.attributes if isinstance(span, ReadableSpan) else None) or {}
-    names = (A.GEN_AI_OPERATION_NAME, A.GEN_AI_TOOL_NAME)
-    return span if A.GEN_AI_TOOL_NAME in told and all(said.get(name) == told[name] for name in names) else None
+    said = span.attributes if isinstance(span, ReadableSpan) else None
+    return span if A.GEN_AI_TOOL_NAME in told and is_same_tool(told, said) else None
 
 
 def leave_word(meta: dict[str, Any], inject: Callable[[dict[str, Any]], None] = _W3C.inject) -> None:
@@ -84,11 +83,8 @@ def span_of(told: dict[str, AttributeValue], kind: SpanKind) -> Generator[Span]:
             yield span
     finally:
         with guard:
-            it = interaction_of(span, None)
-            if own and it is not None and it.root is span:
-                it.end(span)
-            elif own:
-                span.end()
+            if own:
+                end_span(span)
 
 
 def fail(span: Span, outcome: Any, but: tuple[str, ...] = ()) -> None:

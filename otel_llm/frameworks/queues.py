@@ -13,13 +13,13 @@ from typing import Any
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind
 
-from otel_llm.call import AttributeValue, error_type
+from otel_llm.call import AttributeValue
 from otel_llm.driving import drive
 from otel_llm.engine.propagation import CARRIER, carried, resumed
 from otel_llm.guard import guard
-from otel_llm.interaction import INTERACTION, interaction_of
+from otel_llm.interaction import INTERACTION, end_span, interaction_of
 from otel_llm.late import flush
 from otel_llm.spec import Arrival, Hook, Integration
 from otel_llm_semconv import attributes as A
@@ -40,10 +40,8 @@ class _Job:
             attributes[A.MESSAGING_DESTINATION_NAME] = queue
         context = resumed(carrier)
         self._span = _tracer.start_span(name, context, SpanKind.CONSUMER, attributes)
-        self._interaction = interaction_of(self._span, context)
-        self._inside = otel_context.set_value(
-            INTERACTION, self._interaction, trace.set_span_in_context(self._span, context)
-        )
+        inside = trace.set_span_in_context(self._span, context)
+        self._inside = otel_context.set_value(INTERACTION, interaction_of(self._span, context), inside)
         self.outer = otel_context.get_current()
 
     def inside(self) -> Context:
@@ -51,13 +49,7 @@ class _Job:
 
     def end(self, error: BaseException | None = None, result: Any = None) -> None:
         with guard:
-            if isinstance(error, Exception):
-                self._span.set_attribute(A.ERROR_TYPE, error_type(error))
-                self._span.set_status(StatusCode.ERROR)
-            if self._interaction is not None:
-                self._interaction.end(self._span)
-            else:
-                self._span.end()
+            end_span(self._span, error)
 
 
 # Celery tells of all that is needed by its signals.

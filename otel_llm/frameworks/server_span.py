@@ -12,13 +12,13 @@ from typing import Any
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind
 
-from otel_llm.call import AttributeValue, error_type
+from otel_llm.call import AttributeValue
 from otel_llm.engine.proxy import Proxy
 from otel_llm.frameworks.identity import identity_of
 from otel_llm.guard import guard
-from otel_llm.interaction import CALLER, INTERACTION, Interaction, interaction_of
+from otel_llm.interaction import CALLER, INTERACTION, Interaction, end_span, fail_span, interaction_of
 from otel_llm_semconv import attributes as A
 
 SCOPE = "otel_llm.web"
@@ -81,8 +81,8 @@ class Request:
         with sent_by(identity_of(headers, path)):
             self.span = _tracer.start_span(method if known else "HTTP", parent, SpanKind.SERVER, attributes)
         self.status = 0
-        self._interaction = interaction_of(self.span, parent)
-        self._inner = self._outer = in_interaction(self._interaction, trace.set_span_in_context(self.span, parent))
+        inside = trace.set_span_in_context(self.span, parent)
+        self._inner = self._outer = in_interaction(interaction_of(self.span, parent), inside)
         self._ended = False
 
     def __enter__(self) -> None:
@@ -106,16 +106,10 @@ class Request:
                 return
             if self.status:
                 self.span.set_attribute(A.HTTP_RESPONSE_STATUS_CODE, self.status)
-            if isinstance(error, Exception) and type(error).__name__ not in _NO_FAULT:
-                self.span.set_attribute(A.ERROR_TYPE, error_type(error))
-                self.span.set_status(StatusCode.ERROR)
-            elif self.status >= 500:
-                self.span.set_attribute(A.ERROR_TYPE, str(self.status))
-                self.span.set_status(StatusCode.ERROR)
-            if self._interaction is not None:
-                self._interaction.end(self.span)
-            else:
-                self.span.end()
+            failure = error if type(error).__name__ not in _NO_FAULT else None
+            if self.status >= 500 and failure is None:
+                fail_span(self.span, str(self.status))
+            end_span(self.span, failure)
 
 
 async def serve_asgi(app: Any, scope: Any, receive: Any, send: Any) -> None:

@@ -15,8 +15,8 @@ from otel_llm.dialects.anthropic_messages import messages
 from otel_llm.dialects.reading import get
 from otel_llm.engine.proxy import Proxy
 from otel_llm.engine.recording import current_recording
-from otel_llm.integrations.providers import provider_of
 from otel_llm.integrations.stainless import hooks, patches
+from otel_llm.providers import provider_of
 from otel_llm.spec import Batch, Dialect, Hook, Integration
 
 _PROVIDERS = {

@@ -15,9 +15,9 @@ from weakref import ref
 from otel_llm.dialects.openai_chat import embeddings, unasked
 from otel_llm.engine.recording import current_recording
 from otel_llm.guard import guard
-from otel_llm.integrations.providers import provider_of
 from otel_llm.integrations.sent import reader
 from otel_llm.integrations.stainless import route
+from otel_llm.providers import provider_of
 from otel_llm.spec import Follower, Hook, Integration, Patch, Request
 
 _ROUTES = {"/chat/completions": unasked, "/embeddings": embeddings}

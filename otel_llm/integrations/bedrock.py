@@ -14,7 +14,7 @@ from otel_llm.engine.proxy import Proxy
 from otel_llm.engine.recording import current_recording
 from otel_llm.framing import Document, amazon_event
 from otel_llm.guard import guard
-from otel_llm.integrations.providers import port_of
+from otel_llm.providers import port_of
 from otel_llm.spec import Follower, Hook, Integration, Patch, Request
 
 _STREAMS = {"Converse": False, "ConverseStream": True, "InvokeModel": False, "InvokeModelWithResponseStream": True}

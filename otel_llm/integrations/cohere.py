@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from otel_llm.dialects.cohere import chat, embeddings, rerank
 from otel_llm.engine.recording import current_recording
 from otel_llm.guard import guard
-from otel_llm.integrations.providers import port_of, provider_of
 from otel_llm.integrations.sent import client_patches, reader
+from otel_llm.providers import port_of, provider_of
 from otel_llm.spec import Hook, Integration, Patch, Request
 
 _ROUTES = {

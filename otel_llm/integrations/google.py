@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from otel_llm.dialects.gemini import embed, generate, images, interactions
 from otel_llm.integrations import sent, speakeasy, tenacity
-from otel_llm.integrations.providers import port_of, provider_of
+from otel_llm.providers import port_of, provider_of
 from otel_llm.spec import Dialect, Follower, Integration, Patch, Request
 
 _INTERACTIONS = "google.genai._gaos"

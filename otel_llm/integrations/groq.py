@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from otel_llm.dialects.openai_chat import chat, embeddings
-from otel_llm.integrations.providers import provider_of
 from otel_llm.integrations.stainless import hooks, patches
+from otel_llm.providers import provider_of
 from otel_llm.spec import Integration
 
 groq = Integration(

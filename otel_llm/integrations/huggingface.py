@@ -7,12 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from otel_llm.dialects.openai_chat import chat, completions, embeddings
-from otel_llm.integrations.providers import provider_of
 from otel_llm.integrations.sent import client_patches, reader
+from otel_llm.providers import provider_named, provider_of
 from otel_llm.spec import Integration, Request
 
 _ROUTED = re.compile(r"https://router\.huggingface\.co/(?!v1/|hf-inference/)([\w-]+)/")
-_NAMES = {"fireworks-ai": "fireworks", "zai-org": "z_ai"}
 
 _read = reader(
     {"/chat/completions": chat, "/completions": completions, "/embeddings": embeddings},
@@ -26,7 +25,7 @@ def _read_routed(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     if request is None:
         return None
     routed = _ROUTED.match(str((kwargs["request"] if "request" in kwargs else args[0]).url))
-    return replace(request, provider=_NAMES.get(routed[1], routed[1])) if routed else request
+    return replace(request, provider=provider_named(routed[1])) if routed else request
 
 
 huggingface = Integration(

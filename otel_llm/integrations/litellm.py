@@ -20,7 +20,7 @@ from otel_llm.dialects.openai_chat import chat, completions, embeddings, unasked
 from otel_llm.dialects.openai_responses import responses
 from otel_llm.engine.recording import current_recording
 from otel_llm.guard import guard
-from otel_llm.integrations.providers import port_of, provider_of
+from otel_llm.providers import port_of, provider_named, provider_of
 from otel_llm.spec import Dialect, Hook, Integration, Patch, Request
 
 _HTTP = "litellm.llms.custom_httpx.http_handler"
@@ -45,22 +45,6 @@ _ROUTES: tuple[tuple[str, _Speaks], ...] = (
     ("/api/embed", ollama.embeddings),
     ("/ml/v1/text/chat(?:_stream)?", watsonx.chat),
 )
-_NAMES = {
-    "azure_ai": "azure.ai.inference",
-    "bedrock": "aws.bedrock",
-    "cohere_chat": "cohere",
-    "fireworks_ai": "fireworks",
-    "gemini": "gcp.gemini",
-    "mistral": "mistral_ai",
-    "moonshot": "moonshot_ai",
-    "ollama_chat": "ollama",
-    "together_ai": "together",
-    "vertex_ai": "gcp.vertex_ai",
-    "vertex_ai_beta": "gcp.vertex_ai",
-    "watsonx": "ibm.watsonx.ai",
-    "xai": "x_ai",
-}
-"""litellm's names of providers, where ours are others."""
 MAKERS = {messages: "anthropic", responses: "openai"}
 _TELL_UNASKED = ("groq", "mistral_ai", "together", "fireworks", "cerebras", "x_ai", "deepseek", "openrouter")
 
@@ -76,7 +60,7 @@ def _read(_handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Reque
         return None
     dialect, body = known
     told: str = getattr(kwargs.get("logging_obj"), "custom_llm_provider", None) or MAKERS.get(dialect, "litellm")
-    provider = provider_of(url.hostname, url.port, _NAMES.get(told, told))
+    provider = provider_of(url.hostname, url.port, provider_named(told))
     if dialect is chat and provider in _TELL_UNASKED:
         dialect = unasked
 

@@ -10,7 +10,7 @@ from otel_llm.dialects import gemini
 from otel_llm.dialects.openai_chat import chat
 from otel_llm.framing import Document
 from otel_llm.integrations.litellm import MAKERS, spoken
-from otel_llm.integrations.providers import port_of, provider_of
+from otel_llm.providers import port_of, provider_of
 from otel_llm.spec import Follower, Integration, Patch, Request
 
 _TRANSPORTS = "dspy._vendor.lm15.transports"

@@ -14,8 +14,8 @@ from otel_llm.dialects.openai_chat import embeddings, unasked
 from otel_llm.dialects.reading import get, text
 from otel_llm.engine.recording import current_recording
 from otel_llm.integrations import speakeasy
-from otel_llm.integrations.providers import provider_of
 from otel_llm.integrations.sent import patches
+from otel_llm.providers import provider_of
 from otel_llm.spec import Hook, Integration
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from otel_llm.dialects.ollama import chat, embeddings, generate
-from otel_llm.integrations.providers import provider_of
 from otel_llm.integrations.sent import client_patches, reader
+from otel_llm.providers import provider_of
 from otel_llm.spec import Integration
 
 _ROUTES = {"/api/chat": chat, "/api/generate": generate, "/api/embed": embeddings, "/api/embeddings": embeddings}

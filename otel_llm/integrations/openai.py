@@ -11,8 +11,8 @@ from otel_llm.dialects.openai_media import images, moderations, speech, transcri
 from otel_llm.dialects.openai_realtime import conversation
 from otel_llm.dialects.openai_responses import responses
 from otel_llm.dialects.reading import get
-from otel_llm.integrations.providers import provider_of
 from otel_llm.integrations.stainless import hooks, patches
+from otel_llm.providers import provider_of
 from otel_llm.spec import Batch, Dialect, Integration, Socket
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from otel_llm.dialects.replicate import predictions
-from otel_llm.integrations.providers import port_of
+from otel_llm.providers import port_of
 from otel_llm.spec import Integration, Late, Patch, Request
 
 _BEGINS = re.compile(r"POST /v1/(?:(?:models|deployments)/(?P<model>[^/]+/[^/]+)/)?predictions")

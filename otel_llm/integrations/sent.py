@@ -8,8 +8,8 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from otel_llm.engine.recording import current_recording
-from otel_llm.integrations.providers import port_of
 from otel_llm.integrations.stainless import route
+from otel_llm.providers import port_of
 from otel_llm.spec import Dialect, Patch, Request
 
 

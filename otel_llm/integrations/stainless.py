@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from otel_llm.engine.recording import current_recording
 from otel_llm.guard import guard
-from otel_llm.integrations.providers import port_of, provider_of
+from otel_llm.providers import port_of, provider_of
 from otel_llm.spec import Batch, Dialect, Hook, Late, Patch, Request
 
 Server = tuple[str, str | None, int | None]

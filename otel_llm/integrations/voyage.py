@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from otel_llm.dialects.voyage import embeddings, rerank
 from otel_llm.integrations import tenacity
-from otel_llm.integrations.providers import port_of
+from otel_llm.providers import port_of
 from otel_llm.spec import Dialect, Integration, Patch, Request
 
 _METHODS = {

@@ -1,4 +1,7 @@
-"""Which provider is behind a base URL. Names are those of the conventions where they have one."""
+"""Which provider is behind a base URL, or behind a name that others give it.
+
+Names are those of the conventions where they have one.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +53,42 @@ _DOMAINS = {
 }
 # Of servers on one's own machines, whatever those are called. vLLM's 8000 is everybody's.
 _PORTS = {11434: "ollama", 1234: "lm_studio"}
+
+_ALIASES = {
+    "amazon_bedrock": "aws.bedrock",
+    "aws": "aws.bedrock",
+    "aws_bedrock": "aws.bedrock",
+    "az.ai.inference": "azure.ai.inference",
+    "az.ai.openai": "azure.ai.openai",
+    "azure": "azure.ai.openai",
+    "azure_ai": "azure.ai.inference",
+    "bedrock": "aws.bedrock",
+    "cohere_chat": "cohere",
+    "fireworks-ai": "fireworks",
+    "fireworks_ai": "fireworks",
+    "gemini": "gcp.gemini",
+    "google": "gcp.gemini",
+    "google_genai": "gcp.gemini",
+    "google_vertexai": "gcp.vertex_ai",
+    "ibm": "ibm.watsonx.ai",
+    "mistral": "mistral_ai",
+    "mistralai": "mistral_ai",
+    "moonshot": "moonshot_ai",
+    "ollama_chat": "ollama",
+    "together_ai": "together",
+    "vertex_ai": "gcp.vertex_ai",
+    "vertex_ai_beta": "gcp.vertex_ai",
+    "vertexai": "gcp.vertex_ai",
+    "watsonx": "ibm.watsonx.ai",
+    "xai": "x_ai",
+    "zai-org": "z_ai",
+}
+"""What LangChain, LiteLLM, Hugging Face's router and other instrumentations call them."""
+
+
+def provider_named(name: str) -> str:
+    """The provider that somebody else calls `name`."""
+    return _ALIASES.get(name, name)
 
 
 def provider_of(host: str | None, port: int | None, default: str) -> str:
