@@ -56,7 +56,8 @@ class Worker:
 
     def close(self) -> None:
         """End the process."""
-        self._process.terminate()
+        # Not by SIGTERM: one that comes while Python is about to wait for the next order is handled after that order.
+        self._process.kill()
         self._process.wait()
         self._errors.close()
         self._folder.cleanup()

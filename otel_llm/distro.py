@@ -133,7 +133,11 @@ def _write_at_every_end(ledgers: Sequence[SpanProcessor]) -> None:
 
 
 def _write_at_sigterm(write: Callable[[], None]) -> None:
-    """Where nothing handles SIGTERM, write before it ends the process; the exit status stays the same."""
+    """Where nothing handles SIGTERM, write before it ends the process; the exit status stays the same.
+
+    Python handles signals between two steps of its main thread: one that comes in the instant before that waits for
+    something is handled after it, here as in every program with a handler.
+    """
 
     def on_sigterm(number: int, _: FrameType | None) -> None:
         # Whoever installed a handler later and calls ours from it decides what becomes of the process.

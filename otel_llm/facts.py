@@ -197,11 +197,11 @@ class Facts:
             tool for tool in sent.tools if tool.message in new and (tool.id is None or not self._remember(tool.id))
         ]
         loops = [tool for tool in tools if self._remember(tool.same)]
-        tokens, whole = (call.usage and call.usage.input_tokens) or 0, sent.prefixes[-1][1]
+        tokens = (call.usage.input_tokens or 0) if resent and call.usage is not None else 0
         return Again(
             tuple([tool.name for tool in tools]),
             tuple([tool.name for tool in loops]),
-            round(tokens * resent / whole) if whole else 0,
+            round(tokens * resent / sent.prefixes[-1][1]) if tokens else 0,
         )
 
     def knows(self, message: int) -> bool:

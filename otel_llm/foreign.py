@@ -26,10 +26,10 @@ from otel_llm.guard import guard
 from otel_llm.interaction import Interaction, interaction_of
 from otel_llm.metrics import measure
 from otel_llm.providers import provider_named, provider_of
-from otel_llm.spans import end_attributes, start_attributes, write_ended
+from otel_llm.spans import attributes_of, end_attributes, start_attributes, write_ended
 from otel_llm_semconv import attributes as A
 
-_SLOT = "_otel_llm_trail"
+_SLOT, _SEEN = "_otel_llm_trail", "_otel_llm_seen"
 _OPERATIONS = ("chat", "text_completion", "generate_content", "embeddings")
 _KINDS = {"LLM": "chat", "CHAT": "chat", "COMPLETION": "text_completion", "EMBEDDING": "embeddings"}
 """OpenInference's and OpenLLMetry's words for operations."""
@@ -67,9 +67,12 @@ class _Seen:
 
 
 class _Trail:
-    """What a span is beneath, and what was counted beneath it. It lies by the attributes, which outlive the span."""
+    """What a span of others is beneath, and what was counted beneath it; ours beneath it have it, too.
 
-    __slots__ = ("around", "beneath", "covered", "interaction", "layer", "seen")
+    It lies by the attributes, which outlive the span.
+    """
+
+    __slots__ = ("around", "beneath", "covered", "interaction", "layer")
 
     def __init__(self, around: _Trail | None) -> None:
         self.around = around
@@ -80,8 +83,6 @@ class _Trail:
         """Whether a call that only embeds was counted beneath, and one that infers: a model may embed on its way."""
         self.covered = False
         """It is beneath a call that counts."""
-        self.seen: _Seen | None = None
-        """It counts."""
 
     def sign(self, *, embeds: bool) -> None:
         """A call counts: none around it does."""
@@ -100,32 +101,36 @@ class ForeignCalls(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Know what it is beneath."""
         with guard:
-            said = span.attributes or {}
-            trail = _Trail(_trail_of(trace.get_current_span(parent_context)))
-            trail.interaction = interaction_of(span, parent_context)
-            setattr(span._attributes, _SLOT, trail)  # pyright: ignore[reportPrivateUsage]
+            said = attributes_of(span)
+            parent = trace.get_current_span(parent_context)
+            trail = _trail_of(parent)
             is_agent = said.get(A.GEN_AI_OPERATION_NAME) == "invoke_agent"
-            mark_agent(span, parent_context, said.get(A.GEN_AI_AGENT_NAME) if is_agent else None)
+            mark_agent(span, parent, parent_context, said.get(A.GEN_AI_AGENT_NAME) if is_agent else None)
+            kept: Any = span._attributes  # pyright: ignore[reportPrivateUsage]
             if not _is_ours(span):
+                trail = _Trail(trail)
+                trail.interaction = interaction_of(span, parent_context)
                 trail.layer = current_layer(parent_context)
                 trail.covered = current_recording(parent_context) is not None
                 if not trail.covered and A.GEN_AI_REQUEST_MODEL in said and (call := _call(said)) is not None:
                     expect(call)
             elif A.GEN_AI_PROVIDER_NAME in said:
-                self._count(trail, said, span.start_time or 0)
+                seen = self._count(trail, interaction_of(span, parent_context), said, span.start_time or 0)
+                setattr(kept, _SEEN, seen)
+            if trail is not None:
+                setattr(kept, _SLOT, trail)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Count it, or mark it, if it is a call."""
         with guard:
-            trail, said = _trail_of(span), span.attributes or {}
-            if trail is None:
-                return
             if _is_ours(span):
-                if trail.seen is not None:
-                    trail.seen.know(said, span.end_time or 0)
+                seen: _Seen | None = getattr(span._attributes, _SEEN, None)  # pyright: ignore[reportPrivateUsage]
+                if seen is not None:
+                    seen.know(attributes_of(span), span.end_time or 0)
                 return
+            trail, said = _trail_of(span), attributes_of(span)
             call = _call(said)
-            if call is None:
+            if trail is None or call is None:
                 return
             call.started_ns, ended_ns = span.start_time or 0, span.end_time or 0
             call.duration_ns = ended_ns - call.started_ns
@@ -133,20 +138,24 @@ class ForeignCalls(SpanProcessor):
             if self._is_counted(trail, call, ended_ns, scope):
                 write_ended(span, {A.OTEL_LLM_LAYER: "covered"})
                 return
-            seen = self._count(trail, said, call.started_ns)
+            seen = self._count(trail, trail.interaction, said, call.started_ns)
             seen.know(said, ended_ns)
             seen.told.add(scope)
             if trail.layer is not None:
                 trail.layer.sign()
             _price(span, call, trail.interaction)
 
-    def _count(self, trail: _Trail, said: Mapping[str, Any], started_ns: int) -> _Seen:
-        """The call of this trail counts, and none around it."""
-        trail.sign(embeds=_embeds(said.get(A.GEN_AI_OPERATION_NAME)))
-        trail.seen = seen = _Seen(started_ns)
+    def _count(self, trail: _Trail | None, it: Interaction | None, said: Mapping[str, Any], started_ns: int) -> _Seen:
+        """The call counts, and none around it."""
+        if trail is not None:
+            trail.sign(embeds=_embeds(said.get(A.GEN_AI_OPERATION_NAME)))
+        seen = _Seen(started_ns)
         seen.know(said)
-        if trail.interaction is not None:
-            self._seen.setdefault(trail.interaction, deque(maxlen=_REMEMBERED)).append(seen)
+        if it is not None:
+            calls = self._seen.get(it)
+            if calls is None:
+                calls = self._seen[it] = deque(maxlen=_REMEMBERED)
+            calls.append(seen)
         return seen
 
     def _is_counted(self, trail: _Trail, call: Call, ended_ns: int, scope: str) -> bool:
@@ -164,7 +173,8 @@ class ForeignCalls(SpanProcessor):
 
 
 def _is_ours(span: ReadableSpan) -> bool:
-    return span.instrumentation_scope is not None and span.instrumentation_scope.name.startswith("otel_llm")
+    scope = span.instrumentation_scope
+    return scope is not None and scope.name.startswith("otel_llm")
 
 
 def _trail_of(span: Any) -> _Trail | None:

@@ -30,7 +30,7 @@ from otel_llm.driving import drive
 from otel_llm.facts import Facts, Sent
 from otel_llm.guard import guard
 from otel_llm.late import later
-from otel_llm.spans import write
+from otel_llm.spans import attributes_of, write
 from otel_llm_semconv import attributes as A
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -384,22 +384,20 @@ class InteractionProcessor(SpanProcessor):
                 if endpoint is not None:
                     attributes = {**attributes, A.OTEL_LLM_ENDPOINT: endpoint}
             write(span, attributes)
-        with guard:
-            _note(span, parent_context)
+            _note(it, span, parent_context)
 
 
-def _note(span: Span, context: Context | None) -> None:
+def _note(it: Interaction, span: Span, context: Context | None) -> None:
     """Tell the span's interaction of an agent or a tool, whoever reports it."""
-    said = span.attributes or {}
     around: Any = trace.get_current_span(context)
+    said = attributes_of(span)
     operation, depth = said.get(A.GEN_AI_OPERATION_NAME), getattr(around, _DEPTH, 0)
     depth += operation == "invoke_agent"
     if depth:
         setattr(span, _DEPTH, depth)
-    it = interaction_of(span, None)
-    if it is not None and operation == "invoke_agent":
+    if operation == "invoke_agent":
         it.agent_began(depth)
-    elif it is not None and operation == "execute_tool" and not is_same_tool(said, getattr(around, "attributes", None)):
+    elif operation == "execute_tool" and not is_same_tool(said, getattr(around, "attributes", None)):
         it.tool_began(str(said.get(A.GEN_AI_TOOL_NAME) or span.name.removeprefix("execute_tool ")))
 
 

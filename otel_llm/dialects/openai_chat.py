@@ -14,7 +14,7 @@ from typing import Any
 
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.content import chat_content
-from otel_llm.dialects.reading import count, get, items, parameters, rest, text, ticks_in_usd
+from otel_llm.dialects.reading import count, fields, get, items, parameters, rest, text, ticks_in_usd
 from otel_llm.spec import Dialect, nothing
 from otel_llm_semconv import attributes as A
 
@@ -54,23 +54,24 @@ def _request(call: Call, body: Mapping[str, Any]) -> None:
 
 
 def _response(call: Call, body: Any) -> None:
-    call.response_id = text(get(body, "id"))
-    call.response_model = text(get(body, "model"))
-    usage = get(body, "usage") or get(body, "x_groq", "usage")
+    said = fields(body)
+    call.response_id = text(said.get("id"))
+    call.response_model = text(said.get("model"))
+    usage = said.get("usage") or get(said.get("x_groq"), "usage")
     if usage is not None:
         call.usage = _usage(usage)
         if call.usage is not None and _SEARCHES.match(call.model or ""):
             call.usage.requests["web_search"] = 1
         # xAI, OpenRouter and Perplexity say what they charged; theirs is the bill.
         call.reported_cost_usd = ticks_in_usd(usage) or call.reported_cost_usd
-        cost = get(usage, "cost")
+        cost = fields(usage).get("cost")
         cost = get(cost, "total_cost") if not isinstance(cost, (int, float, str)) else cost
         if isinstance(cost, (int, float, str)) and not isinstance(cost, bool):
             call.reported_cost_usd = str(cost)
-    tier = text(get(body, "service_tier"))
+    tier = text(said.get("service_tier"))
     if tier is not None:
         call.service_tier = call.response[A.OPENAI_RESPONSE_SERVICE_TIER] = tier
-    fingerprint = text(get(body, "system_fingerprint"))
+    fingerprint = text(said.get("system_fingerprint"))
     if fingerprint is not None:
         call.response[A.OPENAI_RESPONSE_SYSTEM_FINGERPRINT] = fingerprint
     reasons = [text(get(choice, "finish_reason")) for choice in items(body, "choices")]
@@ -78,18 +79,19 @@ def _response(call: Call, body: Any) -> None:
 
 
 def _usage(usage: Any) -> Usage | None:
-    prompt, completion = count(get(usage, "prompt_tokens")), count(get(usage, "completion_tokens"))
-    total = count(get(usage, "total_tokens"))
+    said = fields(usage)
+    prompt, completion = count(said.get("prompt_tokens")), count(said.get("completion_tokens"))
+    total = count(said.get("total_tokens"))
     if prompt is None and completion is None:
         return None
-    sent, made = get(usage, "prompt_tokens_details"), get(usage, "completion_tokens_details")
-    read = count(get(sent, "cached_tokens"))
+    sent, made = fields(said.get("prompt_tokens_details")), fields(said.get("completion_tokens_details"))
+    read = count(sent.get("cached_tokens"))
     if read is None:
-        read = count(get(usage, "prompt_cache_hit_tokens"))  # DeepSeek's name
-    written = count(get(sent, "cache_write_tokens"))
-    audio_in = count(get(sent, "audio_tokens"))
-    audio_out = count(get(made, "audio_tokens"))
-    reasoning = count(get(made, "reasoning_tokens"))
+        read = count(said.get("prompt_cache_hit_tokens"))  # DeepSeek's name
+    written = count(sent.get("cache_write_tokens"))
+    audio_in = count(sent.get("audio_tokens"))
+    audio_out = count(made.get("audio_tokens"))
+    reasoning = count(made.get("reasoning_tokens"))
     reasoning, included, doubt = _reasoning(prompt, completion, total, reasoning)
     uncached, too_much_in = rest(prompt, read, written, audio_in)
     visible, too_much_out = rest(completion, reasoning if included else None, audio_out)

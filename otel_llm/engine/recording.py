@@ -63,7 +63,8 @@ def with_layer(layer: Layer, context: Context | None = None) -> Context:
 
 def current_layer(context: Context | None = None) -> Layer | None:
     """The innermost framework's mark in `context`, if any."""
-    found = otel_context.get_value(_LAYER, context)
+    context = otel_context.get_current() if context is None else context
+    found = context.get(_LAYER)
     spans: Any = getattr(trace.get_current_span(context), "layer", None)
     if not isinstance(found, Layer) or (isinstance(spans, Layer) and not found.is_inside(spans)):
         found = spans
@@ -84,9 +85,9 @@ def current_agent(context: Context | None = None) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def mark_agent(span: Span, context: Context | None, agent: object) -> None:
+def mark_agent(span: Span, parent: Span, context: Context | None, agent: object) -> None:
     """Have `span`, which began in `context`, and what is beneath it know its agent: `agent`, or that of its parent."""
-    known = getattr(trace.get_current_span(context), _AGENT_SLOT, None)
+    known = getattr(parent, _AGENT_SLOT, None)
     if agent is not None:
         known = (agent, otel_context.get_value(_AGENT, context))
     if known is not None:
@@ -110,14 +111,12 @@ def begin(tracer: Tracer, request: Request) -> Recording:
     )
     with guard:
         request.dialect.request(call, request.body)
-    with guard:
         expect(call)
     recording = Recording(tracer, call, request)
     content = request.dialect.content
     if content is not None:
         with guard:
             recording.capture = capture(content, request.body)
-        with guard:
             if recording.interaction is not None:
                 recording.sent = sent(request.body, content, recording.interaction.facts)
     return recording
@@ -320,21 +319,18 @@ class Recording:
 
     def _write(self) -> None:
         call = self.call
-        bill: dict[str, AttributeValue] = {}
         with guard:
-            if self.interaction is not None:
-                bill = self.interaction.add(call, self.span)
-        with guard:
-            attributes = end_attributes(call)
-            write(self.span, attributes | bill)
-            if self.capture is not None:
-                self.capture.write(self.span, start_attributes(call) | attributes)
-        with guard:
-            if call.error_type is not None:
-                # No description: an error's text may quote the prompt or a key.
-                self.span.set_status(StatusCode.ERROR)
-        with guard:
-            self.span.end(call.started_ns + call.duration_ns)
+            try:
+                bill = self.interaction.add(call, self.span) if self.interaction is not None else {}
+                attributes = end_attributes(call)
+                write(self.span, attributes | bill)
+                if self.capture is not None:
+                    self.capture.write(self.span, start_attributes(call) | attributes)
+                if call.error_type is not None:
+                    # No description: an error's text may quote the prompt or a key.
+                    self.span.set_status(StatusCode.ERROR)
+            finally:
+                self.span.end(call.started_ns + call.duration_ns)
         with guard:
             measure(call)
 
