@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, cast
+from typing import Any
 
 import wrapt
 from opentelemetry import trace
@@ -108,14 +108,13 @@ def _captured(owner: Any, name: str, original: Any) -> list[Any]:
     """Subclasses on which somebody wrapped the inherited method before us: their wrapper will never ask for ours."""
     if not isinstance(owner, type):
         return []
-    classes, found = [owner], list[Any]()
-    while classes:
-        for kind in cast("Any", classes.pop()).__subclasses__():
-            classes.append(kind)
-            own: Any = cast("dict[str, Any]", vars(kind)).get(name)
-            if own is not None and inspect.unwrap(own) is inspect.unwrap(original):
-                found.append(kind)
-    return found
+    return [kind for kind in _subclasses(owner) if inspect.unwrap(kind.__dict__.get(name)) is inspect.unwrap(original)]
+
+
+def _subclasses(kind: Any) -> Iterator[Any]:
+    for inner in kind.__subclasses__():
+        yield inner
+        yield from _subclasses(inner)
 
 
 def _unwrap(owner: Any, name: str) -> None:

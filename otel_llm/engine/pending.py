@@ -1,7 +1,4 @@
-"""Calls that go on without their request: in the background, until another request is told how they ended.
-
-What was counted is remembered by its id, so that asking again counts nothing again.
-"""
+"""Calls that go on without their request: in the background, until another request is told how they ended."""
 
 from __future__ import annotations
 
@@ -10,15 +7,17 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
+from otel_llm.call import Call
+from otel_llm.engine.counted import claim
 from otel_llm.engine.recording import Recording
 from otel_llm.guard import guard
 from otel_llm.late import at_the_end
-from otel_llm.spec import Dialect
+from otel_llm.spec import Dialect, Late
 
 _MOST_OPEN = 1_000
 _MOST_SEEN = 100_000
 _open: OrderedDict[str, Recording] = OrderedDict()
-_counted: OrderedDict[str, int] = OrderedDict()
+_seen: OrderedDict[str, None] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -30,21 +29,18 @@ def pending(id_: str) -> Recording | None:
 def seen(id_: str) -> bool:
     """Whether this process has seen it before; from now on it has."""
     with _lock:
-        before = id_ in _counted
-        _counted.setdefault(id_, 0)
+        before = id_ in _seen
+        _seen[id_] = None
+        while len(_seen) > _MOST_SEEN:
+            _seen.popitem(last=False)
         return before
 
 
-def count_once(id_: str, line: int = 1) -> bool:
-    """Whether this is the first time that it is counted; where an id stands for many calls, this one of them."""
+def count_once(teller: Call | Late, id_: str) -> bool:
+    """Whether the call that has this id is counted for the first time. It waits no longer."""
     with _lock:
         _open.pop(id_, None)
-        if line <= _counted.get(id_, 0):
-            return False
-        _counted[id_] = line
-        while len(_counted) > _MOST_SEEN:
-            _counted.popitem(last=False)
-        return True
+    return claim(teller, id_).count(1)
 
 
 def is_over(recording: Recording, dialect: Dialect, body: Any) -> bool:
@@ -54,7 +50,7 @@ def is_over(recording: Recording, dialect: Dialect, body: Any) -> bool:
         return True
     id_, ended = told or (recording.waits_for or "", None)
     if ended is not None:
-        return count_once(id_)
+        return count_once(recording.call, id_)
     recording.waits_for = id_
     recording.request = None  # nobody needs the prompt any more
     recording.call.duration_ns = 0

@@ -12,6 +12,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.trace import Tracer
 
 from otel_llm.call import Call
+from otel_llm.engine.counted import Claim, claim
 from otel_llm.engine.pending import count_once, pending, seen
 from otel_llm.engine.recording import Recording, begin
 from otel_llm.engine.tap import attach, tap
@@ -56,7 +57,7 @@ def _ended(tracer: Tracer, late: Late, dialect: Dialect, body: Any) -> None:
         return
     # One that ended long ago was counted where it ended.
     old = recording is None and not before and time.time() - ended > _JUST_NOW
-    if count_once(id_) and not old:
+    if count_once(late, id_) and not old:
         if recording is None:
             dialect.response(told_of := Call(dialect.operation, late.provider), body)
             recording = _begin(tracer, late, dialect, model=told_of.model)
@@ -74,11 +75,13 @@ class _Results:
         self._batch = batch
         self._context = otel_context.get_current()
         self._line = 0
+        self._claim: Claim | None = None
 
     def _take(self, line: bytes) -> bool:
         self._line += 1
         found = self._batch.answer(json.loads(line))
-        if found is not None and count_once(self._late.id, self._line):
+        self._claim = self._claim or claim(self._late, self._late.id)
+        if found is not None and self._claim.count(self._line):
             self._count(*found)
         return False
 
@@ -92,11 +95,13 @@ class _Results:
 
     def closed(self) -> None:
         """Lines that nobody read may be read another time."""
+        self._claim = None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None: ...
+    def __exit__(self, *_: object) -> None:
+        self._claim = None
 
 
 class _BatchLines(Lines):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
 
 from examples.offline_provider import OfflineProvider
-from otel_llm.engine import pending, results
+from otel_llm.engine import counted, pending, results
+from otel_llm.settings import home
 from otel_llm_semconv import attributes as A
 from tests.conformance.conftest import Twice
 from tests.conformance.methods import captured
@@ -109,8 +111,8 @@ async def test_another_process_began_it(
     begun = await got(responses.create(**QUESTION | {"model": "gpt-5.2-2025-12-11"}))
     if how != "polled":
         await got(responses.retrieve(begun.id))
-    pending._open.clear()  # pyright: ignore[reportPrivateUsage]
-    pending._counted.clear()  # pyright: ignore[reportPrivateUsage]
+    forget()
+    shutil.rmtree(home() / "counted", ignore_errors=True)
     if how != "told":
         monkeypatch.setattr(results, "_JUST_NOW", -1)
     for _ in range(3):
@@ -118,6 +120,22 @@ async def test_another_process_began_it(
     if how == "long ago":
         provider.clear()  # it is on another process's bill
     assert len(audited()) == (0 if how == "long ago" else 1)
+
+
+@pytest.mark.usefixtures("instrumented")
+async def test_another_process_of_this_machine_counted_it(responses: Any, audited: Spans) -> None:
+    begun = await got(responses.create(**QUESTION))
+    for _ in range(3):
+        await got(responses.retrieve(begun.id))
+        await got(responses.retrieve(begun.id))
+        forget()
+    assert len(audited()) == 1
+
+
+def forget() -> None:
+    """As another process, which knows of nothing."""
+    for memory in (pending._open, pending._seen, counted._claims, counted._highest):  # pyright: ignore[reportPrivateUsage]
+        memory.clear()
 
 
 async def test_a_response_that_was_answered_at_once_is_not_counted_again(responses: Any, twice: Twice) -> None:

@@ -109,3 +109,17 @@ def test_the_exporter_works_alone(workplace: Workplace) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     [span] = ledger(workplace.home)
     assert (span.name, span.attributes) == ("chat gpt-4o-mini", {A.GEN_AI_PROVIDER_NAME: "openai"})
+
+
+def test_results_of_a_batch_that_scripts_read_one_after_another(
+    workplace: Workplace, provider: OfflineProvider
+) -> None:
+    workplace.environment |= {"ANTHROPIC_API_KEY": "any", "ANTHROPIC_BASE_URL": provider.url}
+    id_: list[str] = []
+    for _ in range(2):
+        done = workplace.run(*INSTRUMENT, sys.executable, "read_batch.py", *id_)
+        assert (done.returncode, done.stderr) == (0, "")
+        id_ = [done.stdout.strip()]
+        counted = [call for call in calls(ledger(workplace.home)) if A.OTEL_LLM_COST_STATUS in call.attributes]
+        assert len(counted) == 5
+        assert_ledger_is_bill(counted, provider)
