@@ -7,6 +7,7 @@ call; without ours it is the innermost, which ends first. The others get `otel_l
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Mapping
 from functools import partial
@@ -33,6 +34,11 @@ _SLOT, _SEEN = "_otel_llm_trail", "_otel_llm_seen"
 _OPERATIONS = ("chat", "text_completion", "generate_content", "embeddings")
 _KINDS = {"LLM": "chat", "CHAT": "chat", "COMPLETION": "text_completion", "EMBEDDING": "embeddings"}
 """OpenInference's and OpenLLMetry's words for operations."""
+_ANSWERS = (
+    *("gen_ai.response.", "gen_ai.output.messages", "gen_ai.completion", "gen_ai.usage."),
+    *("llm.finish_reason", "llm.output_messages", "llm.response.", "llm.token_count.", "embedding.embeddings"),
+)
+"""How the names begin by which others tell of an answer."""
 _REMEMBERED = 256
 _CLOCKS_NS = 2_000_000
 
@@ -135,7 +141,9 @@ class ForeignCalls(SpanProcessor):
             call.started_ns, ended_ns = span.start_time or 0, span.end_time or 0
             call.duration_ns = ended_ns - call.started_ns
             scope = span.instrumentation_scope.name if span.instrumentation_scope is not None else ""
-            if self._is_counted(trail, call, ended_ns, scope):
+            # Some end a span by a time of their own: that of a stream when it was still to be read, for example.
+            known_ns = max(ended_ns, time.time_ns())
+            if _asked_nobody(span, said) or self._is_counted(trail, call, known_ns, scope):
                 write_ended(span, {A.OTEL_LLM_LAYER: "covered"})
                 return
             seen = self._count(trail, trail.interaction, said, call.started_ns)
@@ -207,6 +215,13 @@ def _call(said: Mapping[str, Any]) -> Call | None:
         call.reported_cost_usd = str(first(A.GEN_AI_USAGE_COST_AMOUNT))
     call.usage = _usage(said)
     return call
+
+
+def _asked_nobody(span: ReadableSpan, said: Mapping[str, Any]) -> bool:
+    """Whether a span that only has OpenInference's kind of a call tells of no answer: it prepares a request, say."""
+    if A.GEN_AI_OPERATION_NAME in said or span.status.status_code is StatusCode.ERROR:
+        return False
+    return A.OPENINFERENCE_SPAN_KIND in said and not any(name.startswith(_ANSWERS) for name in said)
 
 
 def _usage(said: Mapping[str, Any]) -> Usage | None:

@@ -75,6 +75,33 @@ AGENTS: dict[str, tuple[str, ...]] = {
     "smolagents": ("openai",),
     "strands": ("openai<3", "anthropic<1"),
 }
+# Each story of a framework is told again beside these instrumentations, in an environment of its own. OpenLLMetry's of
+# MCP, Agno and Haystack fail with the newest of these, and OpenInference's of Haystack with a component that is defined
+# in a function; Claude's agents have no story without their own bill.
+BESIDE: dict[str, dict[str, tuple[str, ...]]] = {
+    "openinference": {
+        "agent_framework": ("openai", "agent-framework"),
+        "agno": ("openai", "agno"),
+        "autogen": ("openai", "autogen-agentchat"),
+        "crewai": ("openai", "crewai"),
+        "dspy": ("openai", "dspy", "litellm"),
+        "google_adk": ("google-adk",),
+        "langchain": ("openai", "langchain"),
+        "llama_index": ("openai", "llama-index"),
+        "mcp": ("openai", "mcp"),
+        "openai_agents": ("openai", "openai-agents"),
+        "pydantic_ai": ("openai", "pydantic-ai"),
+        "smolagents": ("openai", "smolagents"),
+        "strands": ("openai", "strands-agents"),
+    },
+    "openllmetry": {
+        "crewai": ("openai", "crewai"),
+        "langchain": ("openai", "langchain"),
+        "llama_index": ("openai", "llamaindex"),
+        "openai_agents": ("openai", "openai-agents"),
+    },
+}
+_THEIRS = {"openinference": "openinference-instrumentation", "openllmetry": "opentelemetry-instrumentation"}
 # The newest of these is in the development environment.
 AT_HOME = ("langchain",)
 OLDEST = {integration.name: f"{integration.distribution}=={integration.oldest}" for integration in INTEGRATIONS}
@@ -90,6 +117,7 @@ def environments() -> list[tuple[str, ...]]:
         *alone,
         *(("newest", name) for name in (*NEWEST, *AGENTS) if name not in AT_HOME),
         *(("oldest", name) for name in AGENTS),
+        *(("beside", name) for name in AGENTS if any(name in known for known in BESIDE.values())),
     ]
 
 
@@ -98,7 +126,13 @@ def pins_of(names: tuple[str, ...]) -> list[str]:
     found = {framework.name: framework for framework in FRAMEWORKS}.get(names[-1])
     if found is not None:
         oldest = f"=={found.oldest}" if names[0] == "oldest" else ""
-        return [found.distribution + oldest, *AGENTS[names[-1]]]
+        theirs = [
+            f"{_THEIRS[project]}-{name}"
+            for project, known in BESIDE.items()
+            if names[0] == "beside" and names[-1] in known
+            for name in known[names[-1]]
+        ]
+        return [found.distribution + oldest, *AGENTS[names[-1]], *theirs]
     if names[0] == "newest":
         return list(NEWEST[names[1]])
     return [OLDEST[name] for name in names]
@@ -126,8 +160,15 @@ def test(names: tuple[str, ...]) -> int:
     home = FOLDER / "-".join(names)
     tests: list[str | Path] = [home / "bin" / "python", "-m", "pytest", "-o", f"cache_dir={home / 'cache'}"]
     tests += [*tests_of(names), *sys.argv[1:]]
-    # As in `.ci/run`: real sockets and clocks get a second try, alone.
-    return done([*tests, "-n", "2"]) and done([*tests, "--last-failed", "--last-failed-no-failures", "none"])
+    projects = [project for project in BESIDE if names[-1] in BESIDE[project]] if names[0] == "beside" else [None]
+    code = 0
+    for project in projects:
+        # What they are warned of is theirs.
+        some = [*tests, *(("--beside", project, "-W", "ignore") if project is not None else ())]
+        # As in `.ci/run`: real sockets and clocks get a second try, alone.
+        again = [*some, "--last-failed", "--last-failed-no-failures", "none"]
+        code = (done([*some, "-n", "2"]) and done(again)) or code
+    return code
 
 
 def run(names: tuple[str, ...]) -> int:

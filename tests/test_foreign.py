@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import openai
@@ -181,6 +182,27 @@ def test_what_is_no_call_does_not_count(spans: Spans) -> None:
             theirs.start_span("no call", attributes=attributes).end()
     assert not counted(spans())
     assert it.calls == 0
+
+
+def test_what_prepares_a_request_is_no_call(spans: Spans) -> None:
+    kind = {"openinference.span.kind": "LLM", "llm.model_name": MODEL, "output.value": "a prompt"}
+    with otel_llm.interaction("ask") as it:
+        theirs.start_span("prepare", attributes=kind).end()
+        theirs.start_span("ask", attributes=kind | {"llm.finish_reason": "stop"}).end()
+    assert counted(spans()) == ["ask"]
+    assert it.calls == 1
+
+
+@pytest.mark.usefixtures("instrumented")
+def test_a_span_that_ended_by_its_own_account_before_the_call(provider: OfflineProvider, spans: Spans) -> None:
+    kind = {"openinference.span.kind": "LLM", "llm.model_name": MODEL, "llm.finish_reason": "stop"}
+    with otel_llm.interaction("ask") as it:
+        stream = theirs.start_span("stream", attributes=kind)
+        ended = time.time_ns()
+        ask(provider)
+        stream.end(ended)
+    assert covered(spans()) == ["stream"]
+    assert it.calls == 1
 
 
 def test_unknown_is_no_guess(spans: Spans) -> None:

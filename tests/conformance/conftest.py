@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
@@ -9,7 +10,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from examples.offline_provider import OfflineProvider
+from otel_llm.engine import counted, pending
 from otel_llm.integrations import SDKInstrumentor
+from otel_llm.settings import home
 from otel_llm_semconv import attributes as A
 from tests.conformance.ledger import assert_ledger_equals_bill
 from tests.conformance.ways import Seen, Way, collect_garbage
@@ -17,6 +20,14 @@ from tests.conftest import Spans
 
 Use = Callable[[Seen], Awaitable[None]]
 Twice = Callable[[Way, Use], Awaitable[tuple[Seen, list[ReadableSpan]]]]
+
+
+def become_another_process(*, elsewhere: bool = False) -> None:
+    """Forget all that this process knows of earlier requests; `elsewhere`, of another machine."""
+    for memory in (pending._open, pending._seen, counted._claims, counted._highest):  # pyright: ignore[reportPrivateUsage]
+        memory.clear()
+    if elsewhere:
+        shutil.rmtree(home() / "counted", ignore_errors=True)
 
 
 @pytest.fixture

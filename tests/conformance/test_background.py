@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 import pytest
 
 from examples.offline_provider import OfflineProvider
-from otel_llm.engine import counted, pending, results
-from otel_llm.settings import home
+from otel_llm.engine import pending, results
 from otel_llm_semconv import attributes as A
-from tests.conformance.conftest import Twice
+from tests.conformance.conftest import Twice, become_another_process
 from tests.conformance.methods import captured
 from tests.conformance.surfaces import Surface, chat, got
 from tests.conformance.ways import VALUES, Seen
@@ -111,8 +109,7 @@ async def test_another_process_began_it(
     begun = await got(responses.create(**QUESTION | {"model": "gpt-5.2-2025-12-11"}))
     if how != "polled":
         await got(responses.retrieve(begun.id))
-    forget()
-    shutil.rmtree(home() / "counted", ignore_errors=True)
+    become_another_process(elsewhere=True)
     if how != "told":
         monkeypatch.setattr(results, "_JUST_NOW", -1)
     for _ in range(3):
@@ -128,14 +125,8 @@ async def test_another_process_of_this_machine_counted_it(responses: Any, audite
     for _ in range(3):
         await got(responses.retrieve(begun.id))
         await got(responses.retrieve(begun.id))
-        forget()
+        become_another_process()
     assert len(audited()) == 1
-
-
-def forget() -> None:
-    """As another process, which knows of nothing."""
-    for memory in (pending._open, pending._seen, counted._claims, counted._highest):  # pyright: ignore[reportPrivateUsage]
-        memory.clear()
 
 
 async def test_a_response_that_was_answered_at_once_is_not_counted_again(responses: Any, twice: Twice) -> None:

@@ -10,7 +10,7 @@ import pytest
 from examples.offline_provider import OfflineProvider
 from otel_llm.engine import pending, results
 from otel_llm_semconv import attributes as A
-from tests.conformance.conftest import Twice
+from tests.conformance.conftest import Twice, become_another_process
 from tests.conformance.methods import captured
 from tests.conformance.surfaces import got
 from tests.conformance.ways import VALUES, Seen
@@ -96,8 +96,7 @@ async def test_another_process_began_it(
 ) -> None:
     made = await begun(client, twin)
     client._client.get(made.urls["get"])
-    pending._open.clear()  # pyright: ignore[reportPrivateUsage]
-    pending._counted.clear()  # pyright: ignore[reportPrivateUsage]
+    become_another_process(elsewhere=True)
     if when == "long ago":
         monkeypatch.setattr(results, "_JUST_NOW", -1)
     for _ in range(2):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
+from importlib.metadata import distributions
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from otel_llm.frameworks import FrameworkInstrumentor
 from otel_llm.integrations import SDKInstrumentor
 from otel_llm_semconv import attributes as A
 from tests.conformance.surfaces import got
-from tests.conftest import Spans
+from tests.conftest import PROJECTS, Spans
 
 _BUCKETS = {
     "input": A.OTEL_LLM_USAGE_INPUT,
@@ -115,6 +116,55 @@ def held_against_bill(spans: Sequence[ReadableSpan], provider: OfflineProvider, 
             assert not money, f"{span.name} counts again: {money}"
 
 
+# Beside somebody else's instrumentations: `pytest tests/frameworks/test_crewai.py --beside openinference`.
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Beside others, only the stories are told again."""
+    if config.getoption("--beside"):
+        items[:] = [item for item in items if "tell" in getattr(item, "fixturenames", ())]
+
+
+class _ToldError(Exception):
+    """All that a story is to show beside others has been shown."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    """A story that was told beside others has passed."""
+    try:
+        return (yield)
+    except _ToldError:
+        return True
+
+
+@pytest.fixture(scope="session")
+def theirs(request: pytest.FixtureRequest, recorder: InMemorySpanExporter) -> Iterator[set[str] | None]:
+    """Where the tests run beside a project, its instrumentations are at work. Takes the names of spans that they make.
+
+    None without such a project.
+    """
+    project: str | None = request.config.getoption("--beside")
+    if project is None:
+        yield None
+        return
+    begins, needs = PROJECTS[project]
+    entries = [
+        entry
+        for found in distributions()
+        if found.name.startswith(begins) and any(need.startswith(needs) for need in found.requires or ())
+        for entry in found.entry_points
+        if entry.group == "opentelemetry_instrumentor"
+    ]
+    for entry in entries:
+        instrumentor = entry.load()()
+        instrumentor.instrument()
+        assert instrumentor.is_instrumented_by_opentelemetry, entry
+    made: set[str] = set()
+    yield made
+    assert made
+
+
 Tell = Callable[[Callable[[], Any]], Awaitable[str]]
 
 
@@ -125,11 +175,13 @@ def tell(
     recorder: InMemorySpanExporter,
     instrumentors: list[SDKInstrumentor],
     no_fault: None,
+    theirs: set[str] | None,
 ) -> Iterator[Tell]:
     """Run a program without and with instrumentation, inside of the interaction `ask` of the user `u-1`.
 
     What it returns (awaited, where that can be) must be the same. Then: one interaction, every span of it in one trace
-    and of that user, the ledger equal to the bill. Returns the tree.
+    and of that user, the ledger equal to the bill. Returns the tree. Beside others the test ends there: nothing of
+    theirs counts, but who is beneath whom is up to what they make current.
     """
     every = [*instrumentors, *(kind() for kind in FrameworkInstrumentor.__subclasses__())]
 
@@ -144,10 +196,16 @@ def tell(
         with otel_llm.interaction("ask", user_id="u-1") as it:
             assert await got(act()) == bare
         ended = spans()
+        others = [span for span in recorder.get_finished_spans() if span not in ended]
+        if theirs is not None:
+            theirs.update(span.name for span in others)
+        assert not [span.name for span in others if said(span, A.OTEL_LLM_COST_STATUS)]
         assert {(said(span, A.OTEL_LLM_INTERACTION_ID), said(span, A.USER_ID)) for span in ended} == {(it.id, "u-1")}
         assert len({trace_of(span) for span in ended}) == 1
         held_against_bill(ended, provider)
         assert it.calls == len(provider.bill)
+        if theirs is not None:
+            raise _ToldError
         return tree(ended)
 
     yield run
