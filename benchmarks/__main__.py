@@ -101,6 +101,7 @@ def _tables(bench: Bench, *, quick: bool) -> list[Table]:
     starts = bench.starts(5 if quick else 110)
     sizes = [size // 10 for size in _GROWTH] if quick else _GROWTH
     growth = bench.growth(sizes)
+    steps = bench.steps(100 if quick else 1_000)
     store = bench.store(5 if quick else 15)
     cpu = {name: pairs[0] for name, pairs in starts.items()}
     memory = {name: pairs[1] for name, pairs in starts.items()}
@@ -132,6 +133,8 @@ def _tables(bench: Bench, *, quick: bool) -> list[Table]:
         best = measure.best_peer()
         peer = (measure.of_best_peer(OURS.name), f"{best}, {measure.added(best)}") if best else ()
         bounds.add(measure.title, measure.bound, measure.added(OURS.name), *peer)
+    for way, spent in steps.items():
+        bounds.add(f"CPU of an agent's step, told by {way}", "100 µs", f"{spread(spent)} µs")
     (before, after), more = growth[OURS.name]["blocks"], sizes[1] - sizes[0]
     bounds.add(f"Allocated blocks that stay, per call, of {more:,}", "0", f"{(after - before) / more:.3f}")
     bounds.add("Bytes per span in a full segment", "120", f"{store['bytes'][str(SEGMENTS[0])]:.0f}")

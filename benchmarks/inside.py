@@ -323,6 +323,36 @@ class Orders:
             blocks.append(sys.getallocatedblocks())
         return {"peaks": peaks, "blocks": blocks}
 
+    def steps(self, number: int) -> dict[str, list[float]]:
+        """CPU microseconds per step of an agent, by how its framework tells of it. Between steps the SDK is called."""
+        frames = _load("otel_llm.engine.frames:Frames")(_load("opentelemetry.trace:get_tracer")("otel_llm.bench"))
+        tool = _load("otel_llm.frameworks.activities:tool")("weather", "call_1")
+
+        def read(*_: Any) -> Any:
+            return tool
+
+        method = frames.step(_load("otel_llm.spec:Step")("", "", read))
+
+        def callbacks() -> None:
+            frames.start("key", None, *tool)
+            frames.end("key")
+
+        ways = {"a method": lambda: method(lambda: None, None, (), {}), "callbacks": callbacks}
+        found: dict[str, list[float]] = {}
+        self._switch.turn(on=False)
+        for way, step in ways.items():
+            self._subject.flush()
+            spent: list[int] = []
+            process, thread = time.process_time_ns(), time.thread_time_ns()
+            with _load("otel_llm:interaction")("bench"):
+                for _ in range(number):
+                    self._plain(1)
+                    spent.append(_nanoseconds(step))
+            flushing = _nanoseconds(self._subject.flush)
+            others = (time.process_time_ns() - process) - (time.thread_time_ns() - thread)
+            found[way] = [(value + (flushing + others) / number) / 1000 for value in spent]
+        return found
+
     def store(self, sizes: Sequence[int], rounds: int) -> dict[str, Any]:
         """Bytes per span by segment size, and CPU microseconds per span of storing and of OTLP encoding."""
         spans = self._ended_spans(max(sizes))

@@ -148,6 +148,13 @@ class Bench:
             return dict(zip(names, pool.map(grow, names), strict=True))
         raise AssertionError
 
+    def steps(self, number: int) -> dict[str, list[float]]:
+        """CPU microseconds per step of an agent, by how its framework tells of it."""
+        with self._turn(OURS.name, "steps of an agent"), Worker(OURS.environment, OURS.name) as worker:
+            worker.ask("warm", kinds=("plain",))
+            return worker.ask("steps", number=number)
+        raise AssertionError
+
     def store(self, rounds: int) -> dict[str, Any]:
         """What `inside.py` found out about segments."""
         with self._turn(OURS.name, "segments"), Worker(OURS.environment, OURS.name) as worker:

@@ -9,8 +9,8 @@ import functools
 import inspect
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextlib import _AsyncGeneratorContextManager, contextmanager  # pyright: ignore[reportPrivateUsage]
-from types import TracebackType
+from contextlib import _AsyncGeneratorContextManager  # pyright: ignore[reportPrivateUsage]
+from types import AsyncGeneratorType, CodeType, CoroutineType, GeneratorType, TracebackType
 from typing import Any, Protocol
 
 from opentelemetry import context as otel_context
@@ -49,13 +49,12 @@ def drive(
     What a plain function returns may be a coroutine or a generator: then the scope ends with that. Of any other result
     `later(result, scope)` says whether it took the scope over, to end it.
     """
-    kind = inspect.unwrap(function)
-    if any(is_lazy(kind) for is_lazy in _LAZY_FUNCTIONS):
+    if _is_lazy(function):
         return _driven(function(*args, **kwargs), begin, later)
     scope = begin()
     with _Telling(scope.end), within(scope.inside()):
         result = function(*args, **kwargs)
-    if not any(is_lazy(result) for is_lazy in _LAZY):
+    if not isinstance(result, _LAZY):
         return _returned(result, scope, later)
 
     def go_on() -> Scope:
@@ -68,8 +67,18 @@ def drive(
     return lazy
 
 
+def _is_lazy(function: Callable[..., Any]) -> bool:
+    """Whether none of its own code runs when it is called."""
+    kind = inspect.unwrap(function)
+    code = getattr(kind, "__code__", None)
+    if isinstance(code, CodeType):
+        return bool(code.co_flags & _LAZY_FLAGS)
+    return any(is_lazy(kind) for is_lazy in _LAZY_FUNCTIONS)
+
+
+_LAZY_FLAGS = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _LAZY_FUNCTIONS = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
-_LAZY = (inspect.iscoroutine, inspect.isgenerator, inspect.isasyncgen)
+_LAZY = (CoroutineType, GeneratorType, AsyncGeneratorType)
 
 
 def _returned(result: Any, scope: Scope, later: Callable[[Any, Scope], bool]) -> Any:
@@ -195,12 +204,17 @@ class _Telling:
             self._end(error)
 
 
-@contextmanager
-def within(context: Context) -> Generator[None]:
-    """`context` is current in there. Re-attaching what was there, and not a token, cannot fail in another context."""
-    outer = otel_context.get_current()
-    otel_context.attach(context)
-    try:
-        yield
-    finally:
-        otel_context.attach(outer)
+class within:  # noqa: N801 - reads as a verb where it is used
+    """A context is current in there. Re-attaching what was there, and not a token, cannot fail in another context."""
+
+    __slots__ = ("_context", "_outer")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        self._outer = otel_context.get_current()
+        otel_context.attach(self._context)
+
+    def __exit__(self, *_: object) -> None:
+        otel_context.attach(self._outer)

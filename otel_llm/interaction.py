@@ -166,7 +166,7 @@ class Interaction:
         while it is not None:
             with it._lock:
                 it.facts.tool_began(name)
-                it._show_facts()
+                it._show({A.OTEL_LLM_INTERACTION_TOOL_CALLS: it.facts.tool_calls})
             it = it.parent
 
     def agent_began(self, depth: int) -> None:
@@ -175,12 +175,12 @@ class Interaction:
         while it is not None:
             with it._lock:
                 it.facts.agent_began(depth)
-                it._show_facts()
+                it._show({A.OTEL_LLM_INTERACTION_DEPTH: it.facts.depth})
             it = it.parent
 
-    def _show_facts(self) -> None:
+    def _show(self, found: Mapping[str, AttributeValue]) -> None:
         if self.root is not None and self.root.is_recording():
-            write(self.root, self.facts.attributes())
+            write(self.root, found)
 
     def bill(self) -> dict[str, AttributeValue]:
         """The attributes of its root span: the bill at a glance."""

@@ -78,7 +78,8 @@ def with_agent(name: str | None, context: Context | None = None) -> Context:
 
 def current_agent(context: Context | None = None) -> str | None:
     """The name of the innermost agent of `context`."""
-    found = otel_context.get_value(_AGENT, context)
+    context = otel_context.get_current() if context is None else context
+    found = context.get(_AGENT)
     name, around = getattr(trace.get_current_span(context), _AGENT_SLOT, (found, found))
     # Of an agent that a span tells of and one that the context does, whichever is inside of the other.
     name = name if around == found else found

@@ -30,6 +30,8 @@ READING = {
     **WRITING,
     "readonly": "2",
     "do_not_merge_across_partitions_select_final": "1",
+    # With FINAL only what is asked of the key: one interaction is found before its granules are read and merged.
+    "optimize_move_to_prewhere_if_final": "1",
     "output_format_json_quote_decimals": "1",
     "output_format_json_quote_64bit_integers": "0",
     "output_format_write_statistics": "0",
