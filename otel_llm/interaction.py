@@ -117,7 +117,7 @@ class Interaction:
         """The route of the web request that it began with, as soon as the framework has matched one."""
         if self._endpoint is None:
             root = self.root
-            route = root.attributes.get(A.HTTP_ROUTE) if isinstance(root, ReadableSpan) and root.attributes else None
+            route = attributes_of(root).get(A.HTTP_ROUTE) if isinstance(root, ReadableSpan) else None
             self._endpoint = route if isinstance(route, str) else self.parent.endpoint() if self.parent else None
         return self._endpoint
 
