@@ -28,7 +28,7 @@ class Scope(Protocol):
         ...
 
     def end(self, error: BaseException | None = None, result: Any = None) -> None:
-        """The function returned `result`, or raised `error`."""
+        """The function returned `result`, for a generator the last of its items, or raised `error`."""
         ...
 
 
@@ -114,13 +114,15 @@ async def _coroutine(
 def _generator(generator: Generator[Any, Any, Any], begin: Callable[[], Scope]) -> Generator[Any, Any, Any]:
     scope = begin()
     step: Callable[[], Any] = functools.partial(next, generator)
-    with _Telling(scope.end, always=True):
+    item: Any = None
+    with _Telling(scope.end):
         while True:
             with within(scope.inside()):
                 try:
                     item = step()
                 except StopIteration as end:
-                    return end.value
+                    returned = end.value
+                    break
             try:
                 step = functools.partial(generator.send, (yield item))
             except GeneratorExit:
@@ -129,18 +131,21 @@ def _generator(generator: Generator[Any, Any, Any], begin: Callable[[], Scope]) 
                 raise
             except BaseException as thrown:  # noqa: BLE001 - handed to the generator that it is meant for
                 step = functools.partial(generator.throw, thrown)
+    scope.end(None, item)
+    return returned
 
 
 async def _async_generator(generator: AsyncGenerator[Any, Any], begin: Callable[[], Scope]) -> AsyncGenerator[Any, Any]:
     scope = begin()
     step: Callable[[], Any] = functools.partial(anext, generator)
-    with _Telling(scope.end, always=True):
+    item: Any = None
+    with _Telling(scope.end):
         while True:
             with within(scope.inside()):
                 try:
                     item = await step()
                 except StopAsyncIteration:
-                    return
+                    break
             try:
                 step = functools.partial(generator.asend, (yield item))
             except GeneratorExit:
@@ -149,6 +154,7 @@ async def _async_generator(generator: AsyncGenerator[Any, Any], begin: Callable[
                 raise
             except BaseException as thrown:  # noqa: BLE001 - handed to the generator that it is meant for
                 step = functools.partial(generator.athrow, thrown)
+    scope.end(None, item)
 
 
 class _Block(_AsyncGeneratorContextManager[Any]):
@@ -189,18 +195,17 @@ class _Block(_AsyncGeneratorContextManager[Any]):
 
 
 class _Telling:
-    """Tells `end` of the error that is raised in there; `always`, of None where none is."""
+    """Tells `end` of the error that is raised in there."""
 
-    def __init__(self, end: Callable[[BaseException | None], None], *, always: bool = False) -> None:
+    def __init__(self, end: Callable[[BaseException], None]) -> None:
         self._end = end
-        self._always = always
 
     def __enter__(self) -> None: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._always or error is not None:
+        if error is not None:
             self._end(error)
 
 

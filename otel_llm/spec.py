@@ -234,7 +234,7 @@ class Step:
     read: Callable[[Any, tuple[Any, ...], dict[str, Any]], Activity | None]
     """`read(instance, args, kwargs)`: what it does; None when it is nothing to tell."""
     ended: Callable[[Any], Mapping[str, AttributeValue | None]] = nothing_more
-    """Further attributes, from what the method returned. Not of generators. With an `error.type` it has failed."""
+    """Further attributes, from what the method returned, a generator at last. With an `error.type` it has failed."""
     later: Callable[[Any, Scope], bool] = at_once
     """`later(result, scope)`: whether a result of the framework's own kind runs inside of the scope from now on, and
     ends it."""

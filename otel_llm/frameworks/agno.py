@@ -18,6 +18,7 @@ from otel_llm_semconv import attributes as A
 _RUNS = ("run", "arun", "continue_run", "acontinue_run")
 _EXECUTIONS = ("execute", "aexecute", "execute_stream", "aexecute_stream")
 _PARTS = ("Step", "Steps", "Parallel", "Loop", "Condition", "Router")
+_FAILURES = ("RunError", "TeamRunError", "WorkflowError")
 _SEARCHES = ("search", "asearch", "async_search")
 
 
@@ -42,8 +43,9 @@ def _session(runner: Any, kwargs: dict[str, Any]) -> str | None:
 
 
 def _ended(run: Any) -> dict[str, AttributeValue | None]:
-    """What fails is returned as well, and only its message is told."""
-    return {A.ERROR_TYPE: "_OTHER" if getattr(run, "status", None) == "ERROR" else None}
+    """What fails is returned as well, or is the last event of a stream, and only its message is told."""
+    failed = getattr(run, "status", None) == "ERROR" or getattr(run, "event", None) in _FAILURES
+    return {A.ERROR_TYPE: "_OTHER" if failed else None}
 
 
 def _tool_call(frames: Frames, wrapped: Any, call: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

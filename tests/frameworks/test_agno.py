@@ -259,7 +259,7 @@ class TestFailures:
         assert all(span.status.is_ok for span in spans())
         assert said(model_calls(spans())[0], A.OTEL_LLM_STREAM_OUTCOME) in ("aborted", "abandoned")
 
-    @pytest.mark.parametrize("way", [run, arun], ids=lambda way: way.__name__)
+    @pytest.mark.parametrize("way", [run, arun, stream, astream], ids=lambda way: way.__name__)
     @pytest.mark.usefixtures("at_work")
     async def test_a_model(self, way: Way, provider: OfflineProvider, spans: Spans) -> None:
         """Newer ones return the failure, older ones raise it."""
