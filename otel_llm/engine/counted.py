@@ -13,32 +13,37 @@ import time
 from collections import OrderedDict
 from contextlib import suppress
 from hashlib import blake2b
-from typing import IO
+from pathlib import Path
+from typing import IO, Literal
 from weakref import WeakValueDictionary
 
 from otel_llm.call import Call
 from otel_llm.settings import home
 from otel_llm.spec import Late
 
+Kind = Literal["batches", "background"]
+
 _MOST = 100_000
-_KEPT_SECONDS = 60 * 86_400
-"""Providers keep results for a month."""
+_KEPT_SECONDS: dict[Kind, int] = {"batches": 60 * 86_400, "background": 600}
+"""Providers keep results of batches for a month. A response that ended minutes ago was counted where it ended."""
+_SWEEP_SECONDS = 60
 _lock = threading.RLock()
 _claims: WeakValueDictionary[str, Claim] = WeakValueDictionary()
 _highest: OrderedDict[str, int] = OrderedDict()
 """By id, in this process."""
+_swept: dict[Kind, float] = {}
 
 
 class Claim:
     """The right to count what is under one id, from now on until nobody has the claim any more."""
 
-    def __init__(self, id_: str) -> None:
+    def __init__(self, kind: Kind, id_: str) -> None:
         self._id = id_
         self._file: IO[bytes] | None = None
         self._elsewhere = False
         """Another process is counting it."""
         with suppress(OSError):
-            self._open()
+            self._open(kind)
 
     def count(self, line: int) -> bool:
         """Whether this line of it is counted for the first time. Lines begin with 1, and come in their order."""
@@ -54,14 +59,11 @@ class Claim:
                     self._file.write(b"%d" % line)
         return True
 
-    def _open(self) -> None:
-        folder = home() / "counted"
+    def _open(self, kind: Kind) -> None:
+        folder = home() / "counted" / kind
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sweep(folder, kind)
         path = folder / blake2b(self._id.encode(), digest_size=16).hexdigest()
-        if not path.exists():
-            for old in folder.iterdir():
-                if old.stat().st_mtime < time.time() - _KEPT_SECONDS:
-                    old.unlink()
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
         self._elsewhere = not _locked(file)
         known = file.read()
@@ -69,14 +71,26 @@ class Claim:
         self._file = file
 
 
-def claim(teller: Call | Late, id_: str) -> Claim:
+def claim(kind: Kind, teller: Call | Late, id_: str) -> Claim:
     """The claim to what a server has under this id; all of this process who have one share it."""
     id_ = f"{teller.provider} {teller.server_address}:{teller.server_port} {id_}"
     with _lock:
         found = _claims.get(id_)
         if found is None:
-            found = _claims[id_] = Claim(id_)
+            found = _claims[id_] = Claim(kind, id_)
         return found
+
+
+def _sweep(folder: Path, kind: Kind) -> None:
+    """Remove what is too old to be asked for."""
+    now = time.time()
+    if now - _swept.get(kind, 0) < _SWEEP_SECONDS:
+        return
+    _swept[kind] = now
+    for file in folder.iterdir():
+        with suppress(FileNotFoundError):  # another process sweeps, too
+            if file.stat().st_mtime < now - _KEPT_SECONDS[kind]:
+                file.unlink()
 
 
 def _locked(file: IO[bytes]) -> bool:

@@ -40,7 +40,7 @@ def count_once(teller: Call | Late, id_: str) -> bool:
     """Whether the call that has this id is counted for the first time. It waits no longer."""
     with _lock:
         _open.pop(id_, None)
-    return claim(teller, id_).count(1)
+    return claim("background", teller, id_).count(1)
 
 
 def is_over(recording: Recording, dialect: Dialect, body: Any) -> bool:

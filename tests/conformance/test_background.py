@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from examples.offline_provider import OfflineProvider
-from otel_llm.engine import pending, results
+from otel_llm.call import Call
+from otel_llm.engine import counted, pending, results
 from otel_llm_semconv import attributes as A
 from tests.conformance.conftest import Twice, become_another_process
 from tests.conformance.methods import captured
@@ -127,6 +131,22 @@ async def test_another_process_of_this_machine_counted_it(responses: Any, audite
         await got(responses.retrieve(begun.id))
         become_another_process()
     assert len(audited()) == 1
+
+
+@pytest.mark.parametrize(("kind", "days"), [("batches", 31), ("background", 0.005)])
+async def test_what_was_counted_is_forgotten_in_time(
+    kind: counted.Kind, days: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_LLM_HOME", str(tmp_path))
+
+    def count_again(age: float) -> bool:
+        become_another_process()
+        monkeypatch.setattr(counted, "_swept", {})
+        for file in tmp_path.glob(f"counted/{kind}/*"):
+            os.utime(file, (0, time.time() - age * 86_400))
+        return counted.claim(kind, Call("chat", "openai"), "b-1").count(1)
+
+    assert [count_again(age) for age in (0, days, 2 * days)] == [True, False, True]
 
 
 async def test_a_response_that_was_answered_at_once_is_not_counted_again(responses: Any, twice: Twice) -> None:
