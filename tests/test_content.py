@@ -12,6 +12,7 @@ import pytest
 from opentelemetry import _logs
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.trace import StatusCode
 
 from examples.offline_provider import OfflineProvider
 from otel_llm import content
@@ -248,6 +249,21 @@ def test_a_redaction_that_fails_captures_nothing(
     assert not of(call)
     assert A.GEN_AI_USAGE_COST_AMOUNT in (call.attributes or {})
     assert "telemetry of a call is incomplete" in caplog.text
+    caplog.clear()
+
+
+@pytest.mark.parametrize("place", ["fail", "nowhere"])
+def test_a_redaction_that_fails_hides_no_failure_of_the_call(
+    provider: OfflineProvider, calls: Spans, settings: Settings, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    settings(OTEL_LLM_REDACT=f"{__name__}:{place}")
+    with pytest.raises(openai.InternalServerError):
+        ask_chat(provider, "500")
+    [call] = calls()
+    assert not of(call)
+    assert call.status.status_code is StatusCode.ERROR
+    assert (call.attributes or {})[A.ERROR_TYPE] == "openai.InternalServerError"
+    assert A.OTEL_LLM_INTERACTION_COST_COVERAGE in (call.attributes or {})
     caplog.clear()
 
 

@@ -118,7 +118,8 @@ def begin(tracer: Tracer, request: Request) -> Recording:
     if content is not None:
         with guard:
             recording.capture = capture(content, request.body)
-            if recording.interaction is not None:
+        if recording.interaction is not None:
+            with guard:
                 recording.sent = sent(request.body, content, recording.interaction.facts)
     return recording
 
@@ -320,17 +321,19 @@ class Recording:
 
     def _write(self) -> None:
         call = self.call
-        with guard:
-            try:
-                bill = self.interaction.add(call, self.span) if self.interaction is not None else {}
-                attributes = end_attributes(call)
-                write(self.span, attributes | bill)
-                if self.capture is not None:
-                    self.capture.write(self.span, start_attributes(call) | attributes)
+        try:
+            with guard:
                 if call.error_type is not None:
                     # No description: an error's text may quote the prompt or a key.
                     self.span.set_status(StatusCode.ERROR)
-            finally:
+                write(self.span, end_attributes(call))
+                if self.interaction is not None and (bill := self.interaction.add(call, self.span)):
+                    write(self.span, bill)
+            if self.capture is not None:
+                with guard:
+                    self.capture.write(self.span, start_attributes(call) | end_attributes(call))
+        finally:
+            with guard:
                 self.span.end(call.started_ns + call.duration_ns)
         with guard:
             measure(call)
