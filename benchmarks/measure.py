@@ -146,14 +146,12 @@ class Bench:
         names = ("bare", OURS.name)
         with self._turn(OURS.name, f"{sizes[-1]:,} calls"), ThreadPoolExecutor() as pool:
             return dict(zip(names, pool.map(grow, names), strict=True))
-        raise AssertionError
 
     def steps(self, number: int) -> dict[str, list[float]]:
         """CPU microseconds per step of an agent, by how its framework tells of it."""
         with self._turn(OURS.name, "steps of an agent"), Worker(OURS.environment, OURS.name) as worker:
             worker.ask("warm", kinds=("plain",))
             return worker.ask("steps", number=number)
-        raise AssertionError
 
     def store(self, rounds: int) -> dict[str, Any]:
         """What `inside.py` found out about segments."""

@@ -52,7 +52,7 @@ def drive(
     if _is_lazy(function):
         return _driven(function(*args, **kwargs), begin, later)
     scope = begin()
-    with _Telling(scope.end), within(scope.inside()):
+    with telling(scope.end), within(scope.inside()):
         result = function(*args, **kwargs)
     if not isinstance(result, _LAZY):
         return _returned(result, scope, later)
@@ -106,7 +106,7 @@ async def _coroutine(
     coroutine: Coroutine[Any, Any, Any], begin: Callable[[], Scope], later: Callable[[Any, Scope], bool]
 ) -> Any:
     scope = begin()
-    with _Telling(scope.end), within(scope.inside()):
+    with telling(scope.end), within(scope.inside()):
         result = await coroutine
     return _returned(result, scope, later)
 
@@ -115,7 +115,7 @@ def _generator(generator: Generator[Any, Any, Any], begin: Callable[[], Scope]) 
     scope = begin()
     step: Callable[[], Any] = functools.partial(next, generator)
     item: Any = None
-    with _Telling(scope.end):
+    with telling(scope.end):
         while True:
             with within(scope.inside()):
                 try:
@@ -139,7 +139,7 @@ async def _async_generator(generator: AsyncGenerator[Any, Any], begin: Callable[
     scope = begin()
     step: Callable[[], Any] = functools.partial(anext, generator)
     item: Any = None
-    with _Telling(scope.end):
+    with telling(scope.end):
         while True:
             with within(scope.inside()):
                 try:
@@ -172,7 +172,7 @@ class _Block(_AsyncGeneratorContextManager[Any]):
         self._scope, self._outer = self._begin(), otel_context.get_current()
         self._inside = self._scope.inside()
         otel_context.attach(self._inside)
-        with _Telling(self._leave):
+        with telling(self._leave):
             try:
                 # Not by way of super(): its code may count the frames up to the caller's, for a name.
                 self._entered = await anext(self.gen)
@@ -183,7 +183,7 @@ class _Block(_AsyncGeneratorContextManager[Any]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        with _Telling(self._leave):
+        with telling(self._leave):
             swallowed = await super().__aexit__(kind, error, trace)
         self._leave(None if swallowed else error)
         return swallowed
@@ -194,8 +194,10 @@ class _Block(_AsyncGeneratorContextManager[Any]):
         self._scope.end(error, self._entered)
 
 
-class _Telling:
+class telling:  # noqa: N801 - reads as a verb where it is used
     """Tells `end` of the error that is raised in there."""
+
+    __slots__ = ("_end",)
 
     def __init__(self, end: Callable[[BaseException], None]) -> None:
         self._end = end

@@ -35,8 +35,9 @@ _OPERATIONS = ("chat", "text_completion", "generate_content", "embeddings")
 _KINDS = {"LLM": "chat", "CHAT": "chat", "COMPLETION": "text_completion", "EMBEDDING": "embeddings"}
 """OpenInference's and OpenLLMetry's words for operations."""
 _ANSWERS = (
-    *("gen_ai.response.", "gen_ai.output.messages", "gen_ai.completion", "gen_ai.usage."),
-    *("llm.finish_reason", "llm.output_messages", "llm.response.", "llm.token_count.", "embedding.embeddings"),
+    *(A.GEN_AI_RESPONSE_PREFIX, A.GEN_AI_OUTPUT_MESSAGES, A.GEN_AI_COMPLETION, A.GEN_AI_USAGE_PREFIX),
+    *(A.LLM_FINISH_REASON, A.LLM_OUTPUT_MESSAGES, A.LLM_RESPONSE_PREFIX, A.LLM_TOKEN_COUNT_PREFIX),
+    A.EMBEDDING_EMBEDDINGS,
 )
 """How the names begin by which others tell of an answer."""
 _REMEMBERED = 256

@@ -102,8 +102,7 @@ class Interaction:
     def know(self, identity: Mapping[str, AttributeValue]) -> None:
         """Say who it is by attributes, for its root span and those that are to come."""
         self.attributes = {**self.attributes, **identity}
-        if self.root is not None and self.root.is_recording():
-            write(self.root, identity)
+        self._show(identity)
 
     def outcome(self, outcome: str, *, success: bool | None = None) -> None:
         """Say what became of it, in the application's words."""
@@ -153,12 +152,12 @@ class Interaction:
             self.input_tokens += (usage.input_tokens if usage else None) or 0
             self.output_tokens += (usage.output_tokens if usage else None) or 0
             self.facts.pay(call)
-            own = self.bill() if self.root is span else {}
-            if not own and self.root is not None and self.root.is_recording():
-                write(self.root, self.bill())
+            bill, is_root = self.bill(), self.root is span
+            if not is_root:
+                self._show(bill)
         if self.parent is not None:
             self.parent.add(call, span)
-        return own
+        return bill if is_root else {}
 
     def tool_began(self, name: str) -> None:
         """A tool runs, in this interaction and so in those around it."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Literal
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, finalize
 
 from otel_llm.call import Call
 from otel_llm.settings import home
@@ -65,6 +65,7 @@ class Claim:
         _sweep(folder, kind)
         path = folder / blake2b(self._id.encode(), digest_size=16).hexdigest()
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
+        finalize(self, file.close)
         self._elsewhere = not _locked(file)
         known = file.read()
         _highest[self._id] = max(_highest.get(self._id, 0), int(known) if known.isdigit() else 0)

@@ -108,7 +108,9 @@ def _captured(owner: Any, name: str, original: Any) -> list[Any]:
     """Subclasses on which somebody wrapped the inherited method before us: their wrapper will never ask for ours."""
     if not isinstance(owner, type):
         return []
-    return [kind for kind in _subclasses(owner) if inspect.unwrap(kind.__dict__.get(name)) is inspect.unwrap(original)]
+    # One that inherits by two ways occurs twice.
+    kinds = dict.fromkeys(_subclasses(owner))
+    return [kind for kind in kinds if inspect.unwrap(kind.__dict__.get(name)) is inspect.unwrap(original)]
 
 
 def _subclasses(kind: Any) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from otel_llm.dialects.reading import get, text
-from otel_llm.driving import Scope, within
+from otel_llm.driving import Scope, telling, within
 from otel_llm.frameworks import activities
 from otel_llm.late import later
 from otel_llm.spec import Activity, Arrival, Hook, Integration, Step
@@ -81,12 +81,12 @@ async def _pull(wrapped: Any, stream: Any, args: tuple[Any, ...], kwargs: dict[s
     scope = _streams.get(stream)
     if scope is None:
         return await wrapped(*args, **kwargs)
-    try:
-        with within(scope.inside()):
-            result = await wrapped(*args, **kwargs)
-    except BaseException as error:
+
+    def ended(error: BaseException) -> None:
         scope.end(None if isinstance(error, StopAsyncIteration) else error)
-        raise
+
+    with telling(ended), within(scope.inside()):
+        result = await wrapped(*args, **kwargs)
     if wrapped.__name__ == "close":
         scope.end(kwargs.get("exc", args[0] if args else None))
     return result

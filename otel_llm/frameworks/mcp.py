@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanKind
 
 from otel_llm.call import AttributeValue
 from otel_llm.dialects.reading import get
-from otel_llm.driving import within
+from otel_llm.driving import telling, within
 from otel_llm.frameworks.mcp_requests import around, fail, leave_word, name_of, sent_from, span_of, told_of
 from otel_llm.guard import guard
 from otel_llm.spec import Hook, Integration
@@ -85,11 +85,8 @@ async def _send(wrapped: Any, _session: Any, args: tuple[Any, ...], kwargs: dict
     with span_of(told, SpanKind.CLIENT) as span:
         with guard:
             request = _with_word(request)
-        try:
+        with telling(lambda error: fail(span, get(error, "error") or error)):
             result = await wrapped(request, *rest, **{name: kwargs[name] for name in kwargs if name != "request"})
-        except BaseException as error:
-            fail(span, get(error, "error") or error)
-            raise
         fail(span, result)
         return result
 

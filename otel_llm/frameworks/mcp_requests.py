@@ -15,14 +15,14 @@ from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from otel_llm.call import AttributeValue, error_type
 from otel_llm.dialects.reading import get, text
 from otel_llm.driving import within
 from otel_llm.guard import guard
-from otel_llm.interaction import end_span, is_same_tool
+from otel_llm.interaction import end_span, fail_span, is_same_tool
 from otel_llm_semconv import attributes as A
 
 _tracer = trace.get_tracer("otel_llm.mcp")
@@ -92,11 +92,9 @@ def fail(span: Span, outcome: Any, but: tuple[str, ...] = ()) -> None:
     with guard:
         code, result = get(outcome, "code"), get(outcome, "root") or outcome
         if code is not None and str(code) not in but:
-            span.set_attributes({A.ERROR_TYPE: str(code), A.RPC_RESPONSE_STATUS_CODE: str(code)})
+            span.set_attribute(A.RPC_RESPONSE_STATUS_CODE, str(code))
+            fail_span(span, str(code))
         elif get(result, "isError") is True:
-            span.set_attribute(A.ERROR_TYPE, "tool_error")
+            fail_span(span, "tool_error")
         elif isinstance(outcome, Exception):
-            span.set_attribute(A.ERROR_TYPE, error_type(outcome))
-        else:
-            return
-        span.set_status(StatusCode.ERROR)
+            fail_span(span, error_type(outcome))

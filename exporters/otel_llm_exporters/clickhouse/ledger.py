@@ -19,10 +19,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cached_property
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -34,8 +34,6 @@ from otel_llm_exporters.clickhouse.spool import Spool, after_fork
 from otel_llm_semconv import attributes as A
 
 if TYPE_CHECKING:
-    from types import MappingProxyType
-
     from otel_llm_exporters.clickhouse.shipper import Shipper
 
 _TAKEN = "_otel_llm_ledger"
@@ -77,8 +75,7 @@ class LedgerProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Take the span; the thread does the rest."""
-        # Looking into the SDK's own container takes several times as long.
-        attributes = cast("MappingProxyType[str, Any]", span.attributes).copy() if span.attributes is not None else {}
+        attributes = span.attributes or {}
         ends_interaction = A.OTEL_LLM_INTERACTION_CALLS in attributes
         context = span.get_span_context()
         # Of a trace that is not sampled, what cost something is kept, and what caused it: no health checks.
@@ -128,12 +125,11 @@ class LedgerProcessor(SpanProcessor):
             spans = [self._queue.popleft() for _ in range(min(len(self._queue), self._most // _BLOCKS))]
             if not spans:
                 return 0
-            try:
-                block = encode(spans)
-            except BaseException:
+            with ExitStack() as interrupted:
                 # An interrupt must not take them along.
-                self._queue.extendleft(reversed(spans))
-                raise
+                interrupted.callback(self._queue.extendleft, reversed(spans))
+                block = encode(spans)
+                interrupted.pop_all()
             # Text with an emoji in it takes up to four times what it takes encoded.
             self._most = max(_FEWEST, _LIVE_BYTES // (_SPAN_BYTES + 4 * len(block.data) // len(spans)))
             self.spool.keep(block)
