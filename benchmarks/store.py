@@ -25,7 +25,7 @@ from rich.console import Console
 from benchmarks.report import Table, show
 from otel_llm_exporters.clickhouse import queries
 from otel_llm_exporters.clickhouse.embedded import EmbeddedStore
-from otel_llm_exporters.clickhouse.native import encode
+from otel_llm_exporters.clickhouse.rows import encode
 from otel_llm_exporters.clickhouse.serve import ChServer
 from otel_llm_exporters.clickhouse.shipper import Shipper
 from otel_llm_exporters.clickhouse.spool import Spool

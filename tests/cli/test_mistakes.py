@@ -69,7 +69,7 @@ def test_settings_of_attribution_that_cannot_be_used(otel_llm: Command) -> None:
 def test_a_corrupt_segment_costs_only_itself(tmp_path: Path) -> None:
     command = Command(tmp_path)
     bill = fill(tmp_path, APP)
-    intact = next((tmp_path / "spool").glob("*.native.zst"))
+    intact = next((tmp_path / "spool").glob("*.zst"))
     torn = intact.with_name(f"{time.time_ns()}-1-00000000-7-deadbeef.native.zst")
     torn.write_bytes(intact.read_bytes()[:100])
     running = command.start("sql", "SELECT count() AS calls FROM llm_calls FINAL", "--format", "json")

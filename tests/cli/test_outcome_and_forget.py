@@ -49,7 +49,7 @@ def test_a_person_is_forgotten_and_the_bill_stays(own: Command) -> None:
     after = {row["user"]: (row["Cost"], row["Calls"]) for row in own.json("report", "--by", "user")}
     (pseudonym,) = set(after) - {"grace"}
     assert after == {pseudonym: before["ada"], "grace": before["grace"]}
-    assert b"ada" not in b"".join(path.read_bytes() for path in (own.home / "spool").glob("*.native.zst"))
+    assert b"ada" not in b"".join(path.read_bytes() for path in (own.home / "spool").glob("*.zst"))
     assert "The store knows nobody called ada." in own("forget", "--user", "ada")
 
 

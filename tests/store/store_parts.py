@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status
 
 from otel_llm_exporters.clickhouse.embedded import EmbeddedStore
-from otel_llm_exporters.clickhouse.native import encode
+from otel_llm_exporters.clickhouse.rows import encode
 
 START = 1_790_000_000_000_000_000
 SECOND = 1_000_000_000

@@ -630,7 +630,7 @@ def test_sql_uses_no_name_of_ours_that_the_vocabulary_does_not_have() -> None:
 
 def test_otel_traces_is_what_the_collector_inserts_into(store: Store) -> None:
     columns = store.rows("SELECT name, type FROM system.columns WHERE table = 'otel_traces' AND database = 'default'")
-    from otel_llm_exporters.clickhouse.native import COLUMNS
+    from otel_llm_exporters.clickhouse.formats import COLUMNS
 
     assert columns == [(name, codec.type) for name, codec in COLUMNS.items()]
 

@@ -13,8 +13,9 @@ from store_parts import SECOND, START, MakeSpan, Store
 
 from otel_llm_exporters.clickhouse import drain
 from otel_llm_exporters.clickhouse.embedded import EmbeddedStore
+from otel_llm_exporters.clickhouse.formats import FORMATS, Block, block
 from otel_llm_exporters.clickhouse.migrations import apply, migrations
-from otel_llm_exporters.clickhouse.native import Block, encode
+from otel_llm_exporters.clickhouse.rows import encode, row
 from otel_llm_exporters.clickhouse.spool import Spool
 from otel_llm_exporters.clickhouse.stores import QueryError, StoreError
 
@@ -114,12 +115,14 @@ def test_a_corrupt_segment_is_put_aside_and_the_rest_is_imported(store: Store, m
 
 def test_bytes_that_are_no_spans_are_put_aside_and_the_rest_is_imported(store: Store, make_span: MakeSpan) -> None:
     store.spool.write(encode([make_span()]))
-    store.spool.write(Block(5, b"this is not a block at all"))
-    store.spool.write(Block(5, encode([make_span()]).data[:-3]))
+    store.spool.write(Block(5, b"this is not a block at all", "Native"))
+    for format_ in FORMATS:
+        torn = block([row(make_span())], format_)
+        store.spool.write(torn._replace(data=torn.data[:-3]))
     store.spool.write(encode([make_span()]))
     store.embedded.import_spool()
     assert store.rows("SELECT count() FROM otel_traces") == [(2,)]
-    assert len(store.embedded.imported.rejected) == 2
+    assert len(store.embedded.imported.rejected) == 3
     assert store.spool.segments() == []
 
 
@@ -137,9 +140,9 @@ def test_an_import_that_is_broken_off_leaves_each_span_exactly_once(
     draining: Any = store.embedded._drain  # pyright: ignore[reportPrivateUsage]
     insert, unlink = draining._insert, Path.unlink
 
-    def broken_insert(data: bytes, token: str) -> None:
+    def broken_insert(*what: Any) -> None:
         if moment == "after the insert":
-            insert(data, token)
+            insert(*what)
         raise KeyboardInterrupt
 
     def broken_unlink(self: Path, missing_ok: bool = False) -> None:

@@ -14,7 +14,7 @@ from store_parts import SECOND, START, MakeSpan, Store
 from otel_llm.cli.reprice import resolver
 from otel_llm.pricing import PriceBook
 from otel_llm_exporters.clickhouse import forget, reprice
-from otel_llm_exporters.clickhouse.native import encode
+from otel_llm_exporters.clickhouse.rows import encode
 from otel_llm_exporters.clickhouse.stores import QueryError
 
 if sys.version_info >= (3, 14):

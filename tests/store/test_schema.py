@@ -14,8 +14,9 @@ from store_parts import DATABASE, START, MakeSpan, Place, Store
 
 from otel_llm_exporters.clickhouse import migrations, queries
 from otel_llm_exporters.clickhouse.embedded import EmbeddedStore
+from otel_llm_exporters.clickhouse.formats import COLUMNS
 from otel_llm_exporters.clickhouse.migrations import Shape
-from otel_llm_exporters.clickhouse.native import COLUMNS, encode
+from otel_llm_exporters.clickhouse.rows import encode
 from otel_llm_exporters.clickhouse.server import connect
 from otel_llm_exporters.clickhouse.stores import QueryError, Result, ServerStore, StoreError
 
@@ -85,7 +86,8 @@ def insert(place: Place, spans: list[Any], token: str | None = None) -> None:
     """One insert, as the Collector's exporter sends it, or as ours with a token."""
     client: Any = connect(place.url)
     settings = {"insert_deduplication_token": token, "async_insert": 0} if token else {}
-    client.raw_insert("otel_traces", list(COLUMNS), encode(spans).data, settings, fmt="Native")
+    block = encode(spans)
+    client.raw_insert("otel_traces", list(COLUMNS), block.data, settings, fmt=block.format)
     client.close()
 
 
@@ -213,8 +215,9 @@ def test_the_schema_of_a_cluster_runs_on_one_server(
     client: Any = connect(place.url)
     root = make_span({"otel_llm.interaction.id": "i-1", "otel_llm.interaction.calls": 2, "user.id": "u-1"}, name="root")
     spans = [root, *[make_span(call_attributes, parent=root, start=START + n) for n in range(2)]]
+    block = encode(spans)
     for _ in range(2):
-        client.raw_insert("otel_traces_local", list(COLUMNS), encode(spans).data, fmt="Native")
+        client.raw_insert("otel_traces_local", list(COLUMNS), block.data, fmt=block.format)
     client.close()
     assert empty.query(OUTPUT).rows == [(2, 2, Decimal("0.002469134"))]
     (report,) = empty.query(*queries.report(["user"])).dicts()

@@ -17,7 +17,8 @@ from store_parts import DATABASE, START, TOKEN, MakeSpan, Place, at
 
 from otel_llm_exporters.clickhouse import queries
 from otel_llm_exporters.clickhouse.embedded import EmbeddedStore
-from otel_llm_exporters.clickhouse.native import COLUMNS, encode
+from otel_llm_exporters.clickhouse.formats import COLUMNS
+from otel_llm_exporters.clickhouse.rows import encode
 from otel_llm_exporters.clickhouse.serve import ChServer, Refusal, Request
 from otel_llm_exporters.clickhouse.server import connect
 from otel_llm_exporters.clickhouse.stores import (
@@ -33,7 +34,8 @@ from otel_llm_exporters.clickhouse.stores import (
 
 def insert(place: Place, spans: list[Any]) -> None:
     client: Any = connect(place.url)
-    client.raw_insert("otel_traces", list(COLUMNS), encode(spans).data, fmt="Native")
+    block = encode(spans)
+    client.raw_insert("otel_traces", list(COLUMNS), block.data, fmt=block.format)
     client.close()
 
 

@@ -25,7 +25,8 @@ from store_parts import DATABASE, TOKEN, MakeSpan, Place
 
 from examples.offline_provider import OfflineProvider
 from otel_llm_exporters.clickhouse.embedded import EmbeddedStore
-from otel_llm_exporters.clickhouse.native import Block, encode
+from otel_llm_exporters.clickhouse.formats import FORMATS, Format, block
+from otel_llm_exporters.clickhouse.rows import encode, row
 from otel_llm_exporters.clickhouse.serve import ChServer, DropConnection, Refusal
 from otel_llm_exporters.clickhouse.server import ServerError
 from otel_llm_exporters.clickhouse.shipper import Shipper, last_failure
@@ -179,6 +180,17 @@ def test_everything_arrives_once_and_in_few_inserts(
     assert remote.query(TOTALS).rows[0][:2] == (21, 21)
 
 
+def test_small_and_large_segments_in_turns_are_two_inserts(
+    remote: ServerStore, spool: Spool, url: str, fill: Callable[[int], None], faults: Faults
+) -> None:
+    for number in (2, 40, 3, 50):
+        fill(number)
+    assert {segment.format for segment in spool.segments()} == {"Native", "RowBinary"}
+    assert Shipper(spool, url).ship()
+    assert faults.inserts == 2
+    assert remote.query(TRACES).rows == [(285, 285)]
+
+
 @pytest.mark.parametrize("fault", [overloaded, full, read_only, cut, slow])
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_whatever_happens_to_an_insert_each_span_arrives_once(
@@ -270,6 +282,7 @@ def test_tables_that_are_not_there_yet_or_are_others_keep_everything(
     assert remote.query(TRACES).rows == [(3, 3)]
 
 
+@pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("poison", ["half a segment", "no spans at all"])
 def test_a_poisoned_segment_is_put_aside_and_the_rest_arrives(
     remote: ServerStore,
@@ -279,10 +292,12 @@ def test_a_poisoned_segment_is_put_aside_and_the_rest_arrives(
     make_span: MakeSpan,
     caplog: pytest.LogCaptureFixture,
     poison: str,
+    format_: Format,
 ) -> None:
     fill(2)
-    whole = encode([make_span()])
-    spool.write(Block(1, whole.data[: len(whole.data) // 2] if poison == "half a segment" else poison.encode()))
+    whole = block([row(make_span())], format_)
+    half = whole.data[: len(whole.data) // 2]
+    spool.write(whole._replace(data=half if poison == "half a segment" else poison.encode()))
     fill(2)
     shipper = Shipper(spool, url)
     try_until_sent(shipper)

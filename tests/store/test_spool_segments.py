@@ -11,7 +11,8 @@ import pytest
 from store_parts import MakeSpan
 
 from otel_llm_exporters.clickhouse import bounds
-from otel_llm_exporters.clickhouse.native import Block, encode
+from otel_llm_exporters.clickhouse.formats import Block
+from otel_llm_exporters.clickhouse.rows import encode
 from otel_llm_exporters.clickhouse.segment import CorruptSegmentError, Segment
 from otel_llm_exporters.clickhouse.settings import duration, home, number
 from otel_llm_exporters.clickhouse.spool import Spool
@@ -54,7 +55,7 @@ def test_only_complete_segments_are_listed_oldest_first(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     assert spool.segments() == []
     for _ in range(3):
-        spool.write(Block(1, b"x"))
+        spool.write(Block(1, b"x", "Native"))
     (spool.directory / "1790000000-1-ab-5-00000000.native.tmp").write_bytes(b"torn")
     (spool.directory / "notes.txt").write_text("mine")
     segments = spool.segments()
@@ -64,7 +65,7 @@ def test_only_complete_segments_are_listed_oldest_first(tmp_path: Path) -> None:
 
 def test_changed_bytes_are_noticed_and_put_aside(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
-    spool.write(Block(1, b"some spans"))
+    spool.write(Block(1, b"some spans", "Native"))
     (segment,) = spool.segments()
     segment.path.write_bytes(segment.path.read_bytes()[:-1])
     with pytest.raises(CorruptSegmentError):
@@ -79,7 +80,7 @@ def test_a_full_disk_costs_one_warning_and_no_span(
 ) -> None:
     spool = Spool(tmp_path)
     disk.full = True
-    assert not any(spool.write(Block(10, b"spans")) for _ in range(5))
+    assert not any(spool.write(Block(10, b"spans", "Native")) for _ in range(5))
     assert spool.waiting == 50
     assert list(spool.directory.iterdir()) == []
     (warning,) = caplog.records
@@ -99,7 +100,7 @@ def test_memory_is_bounded_and_the_loss_is_counted(
     spool = Spool(tmp_path)
     disk.full = True
     for _ in range(4):
-        assert not spool.write(Block(10, b"spans"))
+        assert not spool.write(Block(10, b"spans", "Native"))
     assert (spool.waiting, spool.dropped) == (20, 20)
     spool.close()
     assert caplog.records[-1].levelno == logging.ERROR
@@ -109,7 +110,7 @@ def test_memory_is_bounded_and_the_loss_is_counted(
 def test_a_folder_that_cannot_be_is_survived(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("not a folder")
     spool = Spool(tmp_path / "file")
-    assert not spool.write(Block(1, b"span"))
+    assert not spool.write(Block(1, b"span", "Native"))
     assert spool.segments() == []
     assert "Not a directory" in caplog.text
 
@@ -143,7 +144,7 @@ def test_with_an_interval_segments_are_synced_together(
     monkeypatch.setenv("OTEL_LLM_LEDGER_FSYNC", "interval")
     spool = Spool(tmp_path)
     for _ in range(4):
-        assert spool.write(Block(1, b"span"))
+        assert spool.write(Block(1, b"span", "Native"))
     assert len(spool.segments()) == 4
     assert disk.fsyncs == 2  # the first, and its folder
     spool.segments()[2].path.unlink()  # imported meanwhile
@@ -154,7 +155,7 @@ def test_with_an_interval_segments_are_synced_together(
 def test_never_is_never(tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_LLM_LEDGER_FSYNC", "never")
     spool = Spool(tmp_path)
-    assert spool.write(Block(1, b"span"))
+    assert spool.write(Block(1, b"span", "Native"))
     spool.close()
     assert disk.fsyncs == 0
     assert len(spool.segments()) == 1
@@ -165,8 +166,8 @@ def test_a_policy_that_does_not_exist_is_named_and_always_is_used(
 ) -> None:
     monkeypatch.setenv("OTEL_LLM_LEDGER_FSYNC", "sometimes")
     spool = Spool(tmp_path)
-    spool.write(Block(1, b"a"))
-    spool.write(Block(1, b"b"))
+    spool.write(Block(1, b"a", "Native"))
+    spool.write(Block(1, b"b", "Native"))
     assert disk.fsyncs == 4
     (warning,) = caplog.records
     assert "OTEL_LLM_LEDGER_FSYNC is 'sometimes'" in warning.message
@@ -178,7 +179,7 @@ def test_a_policy_that_does_not_exist_is_named_and_always_is_used(
 
 def random_block(rows: int = 10) -> Block:
     """About 10,000 bytes that cannot be compressed."""
-    return Block(rows, os.urandom(10_000))
+    return Block(rows, os.urandom(10_000), "Native")
 
 
 def size(spool: Spool) -> int:
@@ -236,22 +237,22 @@ def test_a_segment_larger_than_the_spool_drives_nothing_out(tmp_path: Path, monk
     monkeypatch.setenv("OTEL_LLM_SPOOL_FULL", "drop-oldest")
     spool = Spool(tmp_path)
     assert spool.write(random_block())
-    assert not spool.write(Block(7, os.urandom(30_000)))
+    assert not spool.write(Block(7, os.urandom(30_000), "Native"))
     assert spool.dropped == 7
     assert len(spool.segments()) == 1
 
 
 def test_what_is_too_old_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = Spool(tmp_path)
-    spool.write(Block(3, b"spans"))
+    spool.write(Block(3, b"spans", "Native"))
     (segment,) = spool.segments()
     week_old = segment.created_ns - 7 * 86_400 * 10**9
     segment.path.rename(segment.path.with_name(segment.path.name.replace(str(segment.created_ns), str(week_old))))
-    Spool(tmp_path).write(Block(1, b"span"))
+    Spool(tmp_path).write(Block(1, b"span", "Native"))
     assert [segment.rows for segment in spool.segments()] == [3, 1]
     monkeypatch.setenv("OTEL_LLM_SPOOL_MAX_AGE", "6d")
     young = Spool(tmp_path)
-    assert young.write(Block(2, b"spans"))
+    assert young.write(Block(2, b"spans", "Native"))
     assert [segment.rows for segment in spool.segments()] == [1, 2]
     (drop,) = spool.drops()
     assert (drop.reason, drop.spans, drop.segments) == ("age", 3, 1)
@@ -268,18 +269,18 @@ def test_the_folder_is_not_listed_for_every_segment(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "scandir", counted)
     spool = Spool(tmp_path)
     for _ in range(50):
-        spool.write(Block(1, b"span"))
+        spool.write(Block(1, b"span", "Native"))
     assert len(listed) == 1
 
 
 def test_what_a_killed_writer_left_is_swept_up(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
-    spool.write(Block(1, b"span"))
+    spool.write(Block(1, b"span", "Native"))
     old, fresh = (spool.directory / f"{n}-1-ab-5-00000000.native.tmp" for n in (1, 2))
     old.write_bytes(b"torn")
     fresh.write_bytes(b"being written")
     os.utime(old, (0, 0))
-    Spool(tmp_path).write(Block(1, b"span"))
+    Spool(tmp_path).write(Block(1, b"span", "Native"))
     assert (old.exists(), fresh.exists()) == (False, True)
 
 

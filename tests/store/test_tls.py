@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from store_parts import TOKEN, MakeSpan, Store
 
 from otel_llm_exporters.clickhouse.embedded import EmbeddedStore
-from otel_llm_exporters.clickhouse.native import encode
+from otel_llm_exporters.clickhouse.rows import encode
 from otel_llm_exporters.clickhouse.serve import ChServer
 from otel_llm_exporters.clickhouse.server import ServerError
 from otel_llm_exporters.clickhouse.shipper import Shipper, last_failure

@@ -19,14 +19,13 @@ from typing import Any
 import httpx
 import pytest
 from backports import zstd
-from clickhouse_connect.driver.buffer import ResponseBuffer  # pyright: ignore[reportAttributeAccessIssue]
-from clickhouse_connect.driver.query import QueryContext
-from clickhouse_connect.driver.transform import NativeTransform
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from examples.offline_provider import OfflineProvider
+from otel_llm_exporters.clickhouse.formats import Block
 from otel_llm_exporters.clickhouse.spool import Spool
 from otel_llm_semconv import attributes as A
+from tests.segments import rows_of
 
 BIN = Path(sysconfig.get_path("scripts"))
 INSTRUMENT = (str(BIN / "opentelemetry-instrument"),)
@@ -45,24 +44,11 @@ class Stored:
     parent: str = ""
 
 
-class _Bytes:
-    last_message = exception_tag = None
-
-    def __init__(self, data: bytes) -> None:
-        self.gen = iter([data])
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
 def ledger(home: Path) -> list[Stored]:
     """Every span in the spool."""
     found: list[Stored] = []
     for segment in Spool(home).segments():
-        block: Any = NativeTransform.parse_response(
-            ResponseBuffer(_Bytes(zstd.decompress(segment.read()))), QueryContext()
-        )
-        rows = [dict(zip(block.column_names, row, strict=True)) for row in block.result_rows]
+        rows = rows_of(Block(segment.rows, zstd.decompress(segment.read()), segment.format))
         names = ("SpanName", "SpanKind", "SpanAttributes", "TraceId", "SpanId", "ParentSpanId")
         found += [Stored(*(row[name] for name in names)) for row in rows]
     return found

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from otel_llm_exporters.clickhouse.formats import Format
 from otel_llm_exporters.clickhouse.segment import CorruptSegmentError, Segment, sync_directory, write_durably
 from otel_llm_exporters.clickhouse.spool import Spool
 
@@ -19,8 +20,8 @@ from otel_llm_exporters.clickhouse.spool import Spool
 _ROWS_AT_ONCE = 20_000
 _BYTES_AT_ONCE = 8 << 20
 
-Insert = Callable[[bytes, str], None]
-"""Inserts compressed Native blocks under a deduplication token. Raises UnreadableError when they are none; whatever
+Insert = Callable[[bytes, Format, str], None]
+"""Inserts compressed bytes of a format under a deduplication token. Raises UnreadableError when they are none; whatever
 else it raises says nothing about them, and leaves them in the spool."""
 
 
@@ -72,8 +73,8 @@ class Drain:
         intact = self._read(segments)
         if intact:
             try:
-                # Frames of zstd may be concatenated, and so may Native blocks.
-                self._insert(b"".join(intact.values()), token)
+                # Frames of zstd may be concatenated, and so may what is in one format.
+                self._insert(b"".join(intact.values()), segments[0].format, token)
             except UnreadableError:
                 if len(intact) > 1:
                     # One of them spoils the group: each on its own, then.
@@ -109,13 +110,15 @@ class Drain:
 def _groups(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
     group: list[Segment] = []
     rows = size = 0
-    for segment in segments:
-        if group and (rows + segment.rows > _ROWS_AT_ONCE or size + segment.size > _BYTES_AT_ONCE):
+    for segment in sorted(segments, key=lambda segment: segment.format):
+        own_size = segment.size
+        too_large = rows + segment.rows > _ROWS_AT_ONCE or size + own_size > _BYTES_AT_ONCE
+        if group and (too_large or segment.format != group[0].format):
             yield group
             group, rows, size = [], 0, 0
         group.append(segment)
         rows += segment.rows
-        size += segment.size
+        size += own_size
     if group:
         yield group
 

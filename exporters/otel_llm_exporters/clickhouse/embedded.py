@@ -23,8 +23,8 @@ from urllib.parse import urlencode
 
 from otel_llm_exporters.clickhouse.drain import Drain, Moved, UnreadableError
 from otel_llm_exporters.clickhouse.fence import Fence
+from otel_llm_exporters.clickhouse.formats import COLUMNS, Format
 from otel_llm_exporters.clickhouse.migrations import apply
-from otel_llm_exporters.clickhouse.native import COLUMNS
 from otel_llm_exporters.clickhouse.spool import Spool
 from otel_llm_exporters.clickhouse.stores import READING, WRITING, BusyError, Parameters, QueryError, Result, StoreError
 
@@ -32,7 +32,7 @@ _PATIENCE = 0.1
 _IMPORT = (
     "INSERT INTO otel_traces ({columns}) FROM INFILE '{path}' SETTINGS insert_deduplication_token = '{token}', "
     "insert_deduplicate = 1, deduplicate_blocks_in_dependent_materialized_views = 1, async_insert = 0, "
-    "max_partitions_per_insert_block = 0 FORMAT Native"
+    "max_partitions_per_insert_block = 0 FORMAT {format}"
 )
 _MESSAGE = re.compile(
     r"(?:Code: (?P<code>\d+)\. )?DB::Exception: (?!Code: )(?P<text>.*?)[.:]? "
@@ -60,7 +60,7 @@ class EmbeddedStore:
         self.spool = Spool(home)
         self.directory = home / "store"
         self._drain = Drain(self.spool, self.directory, self._insert)
-        self._data = self.directory / "import.native.zst"
+        self._data = self.directory / "import.zst"
         self._timeout = timeout
         self._on_wait = on_wait
         self._on_progress = on_progress
@@ -135,24 +135,24 @@ class EmbeddedStore:
                 time.sleep(_PATIENCE)
             yield
 
-    def _insert(self, data: bytes, token: str) -> None:
+    def _insert(self, data: bytes, format: Format, token: str) -> None:  # noqa: A002 - ClickHouse's word
         self._data.write_bytes(data)
         columns = ", ".join(f"`{column}`" for column in COLUMNS)
         try:
-            self.execute(_IMPORT.format(columns=columns, path=_quoted(self._data), token=token))
+            self.execute(_IMPORT.format(columns=columns, path=_quoted(self._data), token=token, format=format))
         except QueryError as error:
-            if self._is_unreadable():
+            if self._is_unreadable(format):
                 raise UnreadableError(str(error)) from None
             raise
         finally:
             self._data.unlink()
 
-    def _is_unreadable(self) -> bool:
+    def _is_unreadable(self, format: Format) -> bool:  # noqa: A002
         structure = ", ".join(f"`{column}` {codec.type}" for column, codec in COLUMNS.items())
         try:
             self.execute(
-                "SELECT * FROM file({path:String}, Native, {structure:String})",
-                {"path": str(self._data), "structure": structure},
+                "SELECT * FROM file({path:String}, {format:String}, {structure:String})",
+                {"path": str(self._data), "format": format, "structure": structure},
             )
         except QueryError:
             return True

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from otel_llm_exporters.clickhouse.native import encode
+from otel_llm_exporters.clickhouse.rows import encode
 from otel_llm_exporters.clickhouse.server import server_url
 from otel_llm_exporters.clickhouse.settings import home, number
 from otel_llm_exporters.clickhouse.spool import Spool, after_fork

@@ -1,4 +1,4 @@
-"""One file of the spool: `<unix_ns>-<pid>-<random>-<rows>-<crc32>.native.zst`.
+"""One file of the spool: `<unix_ns>-<pid>-<random>-<rows>-<crc32>.native.zst`, or `.rowbinary.zst`.
 
 It appears complete or not at all, and it is never changed; the checksum in its name is that of its bytes.
 """
@@ -13,8 +13,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-TEMPORARY = ".native.tmp"
-_NAME = re.compile(r"(?P<ns>\d+)-\d+-[0-9a-f]+-(?P<rows>\d+)-(?P<crc>[0-9a-f]{8})\.native\.zst")
+from otel_llm_exporters.clickhouse.formats import FORMATS, Block, Format
+
+TEMPORARY = ".tmp"
+_SUFFIXES: dict[str, Format] = {name.lower(): name for name in FORMATS}
+_NAME = re.compile(
+    rf"(?P<ns>\d+)-\d+-[0-9a-f]+-(?P<rows>\d+)-(?P<crc>[0-9a-f]{{8}})\.(?P<format>{'|'.join(_SUFFIXES)})\.zst"
+)
 
 
 class CorruptSegmentError(Exception):
@@ -29,6 +34,7 @@ class Segment:
     rows: int
     crc32: int
     path: Path
+    format: Format
 
     @property
     def created(self) -> datetime:
@@ -47,14 +53,17 @@ class Segment:
     def of(path: Path) -> Segment | None:
         """Return the segment that a path names; None when it names something else."""
         match = _NAME.fullmatch(path.name)
-        return match and Segment(int(match["ns"]), int(match["rows"]), int(match["crc"], 16), path)
+        return match and Segment(
+            int(match["ns"]), int(match["rows"]), int(match["crc"], 16), path, _SUFFIXES[match["format"]]
+        )
 
     @staticmethod
-    def named(directory: Path, rows: int, data: bytes) -> Segment:
-        """Return a new segment for these compressed bytes, not written yet."""
-        created_ns, crc32 = time.time_ns(), zlib.crc32(data)
-        name = f"{created_ns}-{os.getpid()}-{os.urandom(4).hex()}-{rows}-{crc32:08x}.native.zst"
-        return Segment(created_ns, rows, crc32, directory / name)
+    def named(directory: Path, block: Block) -> Segment:
+        """Return a new segment for a block of compressed bytes, not written yet."""
+        created_ns, crc32 = time.time_ns(), zlib.crc32(block.data)
+        number = f"{created_ns}-{os.getpid()}-{os.urandom(4).hex()}-{block.rows}-{crc32:08x}"
+        path = directory / f"{number}.{block.format.lower()}.zst"
+        return Segment(created_ns, block.rows, crc32, path, block.format)
 
     def read(self) -> bytes:
         """Return its compressed bytes. Raises CorruptSegmentError; FileNotFoundError when another process took it."""

@@ -460,7 +460,8 @@ _DECOMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "identity": bytes,
     "gzip": gzip.decompress,
     "deflate": _inflate,
-    "zstd": zstd.decompress,
+    # Of a body of many frames, `decompress` copies what is left after each.
+    "zstd": lambda data: zstd.ZstdFile(io.BytesIO(data)).read(),
     "lz4": _lz4,
 }
 _COMPRESS: dict[str, Callable[[bytes], bytes]] = {

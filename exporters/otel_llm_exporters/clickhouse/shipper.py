@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from otel_llm_exporters.clickhouse.drain import Drain, Moved, UnreadableError
-from otel_llm_exporters.clickhouse.native import COLUMNS
+from otel_llm_exporters.clickhouse.formats import COLUMNS, Format
 from otel_llm_exporters.clickhouse.server import ServerError, connect, errors, shown
 from otel_llm_exporters.clickhouse.spool import Spool, after_fork
 
@@ -141,7 +141,7 @@ class Shipper:
 
     # One insert.
 
-    def _insert(self, data: bytes, token: str) -> None:
+    def _insert(self, data: bytes, format: Format, token: str) -> None:  # noqa: A002 - ClickHouse's word
         self._sending = token
         if self._client is None:
             self._client = connect(self._url)
@@ -154,7 +154,7 @@ class Shipper:
                     list(COLUMNS),
                     data,
                     {**settings, "insert_deduplication_token": token},
-                    fmt="Native",
+                    fmt=format,
                     compression="zstd",
                 )
         except ServerError as error:

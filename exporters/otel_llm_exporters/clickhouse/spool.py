@@ -19,7 +19,7 @@ from pathlib import Path
 
 from otel_llm_exporters.clickhouse.bounds import Bounds
 from otel_llm_exporters.clickhouse.drops import Drop, Drops
-from otel_llm_exporters.clickhouse.native import Block
+from otel_llm_exporters.clickhouse.formats import Block
 from otel_llm_exporters.clickhouse.segment import Segment, sync_directory, sync_file, write_durably
 from otel_llm_exporters.clickhouse.settings import choice, number
 
@@ -78,7 +78,7 @@ class Spool:
         """Hold a block in memory until `retry` writes it. What there is no room for is dropped."""
         if not block.rows:
             return
-        block = Block(block.rows, zstd.compress(block.data, _FASTEST))
+        block = block._replace(data=zstd.compress(block.data, _FASTEST))
         if not self._has_room(block):
             self._write_at_once()
         with self._holding:
@@ -165,12 +165,12 @@ class Spool:
         admitted = True
         while blocks := self._next():
             rows = sum(block.rows for block in blocks)
-            # Frames of zstd may be concatenated, and so may Native blocks.
+            # Frames of zstd may be concatenated, and so may what is in one format.
             data = b"".join(block.data for block in blocks)
             # Spans may hold what users typed: nobody else's business.
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self._bounds.admit(len(data)):
-                self._write_segment(Segment.named(self.directory, rows, data), data)
+                self._write_segment(Segment.named(self.directory, Block(rows, data, blocks[0].format)), data)
             else:
                 self._drops.count("full", rows)
                 admitted = False
@@ -186,11 +186,13 @@ class Spool:
         blocks: list[Block] = []
         rows = size = 0
         for index in range(len(self._blocks)):
-            rows += self._blocks[index].rows
-            size += len(self._blocks[index].data)
-            if blocks and (rows > _LARGEST_SEGMENT or size > _LARGEST_BYTES):
+            block = self._blocks[index]
+            rows += block.rows
+            size += len(block.data)
+            too_large = rows > _LARGEST_SEGMENT or size > _LARGEST_BYTES
+            if blocks and (too_large or block.format != blocks[0].format):
                 break
-            blocks.append(self._blocks[index])
+            blocks.append(block)
         return blocks
 
     def _write_segment(self, segment: Segment, data: bytes) -> None:

@@ -26,7 +26,9 @@ from opentelemetry.trace import (
 )
 from store_parts import SECOND, START, MakeSpan, Store, context
 
-from otel_llm_exporters.clickhouse.native import COLUMNS, Row, block, encode, row
+from otel_llm_exporters.clickhouse.formats import COLUMNS, Format, Row, block
+from otel_llm_exporters.clickhouse.rows import encode, row
+from tests.segments import rows_of
 
 TYPES = {name: codec.type for name, codec in COLUMNS.items()}
 
@@ -73,7 +75,7 @@ def rich_spans(make_span: MakeSpan, count: int) -> list[ReadableSpan]:
 @pytest.mark.parametrize("count", [1, 255, 256, 1500])
 def test_bytes_are_those_of_clickhouse_connect(make_span: MakeSpan, count: int) -> None:
     rows = [row(span) for span in rich_spans(make_span, count)]
-    assert block(rows) == reference(rows)
+    assert block(rows, "Native").data == reference(rows)
 
 
 def test_bytes_are_those_of_clickhouse_connect_for_a_very_wide_dictionary(make_span: MakeSpan) -> None:
@@ -81,11 +83,12 @@ def test_bytes_are_those_of_clickhouse_connect_for_a_very_wide_dictionary(make_s
     attributes = list(COLUMNS).index("SpanAttributes")
     wide = {f"key {i}": str(i) for i in range(70_000)}
     rows = [(*one[:attributes], wide, *one[attributes + 1 :])]
-    assert block(rows) == reference(rows)
+    assert block(rows, "Native").data == reference(rows)
 
 
 def test_no_spans_are_no_bytes() -> None:
-    assert encode([]) == (0, b"")
+    assert encode([]).data == b""
+    assert block([], "Native").data == b""
 
 
 def test_a_span_reads_as_the_collector_writes_it(make_span: MakeSpan) -> None:
@@ -167,7 +170,8 @@ HOSTILE: dict[str, tuple[Any, str | None]] = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_every_attribute_value_becomes_text(name: str) -> None:
     value, expected = HOSTILE[name]
-    read = decode(encode([span_of(attributes={"key": value})]).data)["SpanAttributes"][0]["key"]
+    (stored,) = rows_of(encode([span_of(attributes={"key": value})]))
+    read = stored["SpanAttributes"]["key"]
     assert isinstance(read, str)
     assert expected is None or read == expected
 
@@ -188,15 +192,15 @@ def test_every_attribute_value_becomes_text(name: str) -> None:
     ],
 )
 def test_a_broken_span_is_stored_all_the_same(broken: Mapping[str, Any]) -> None:
-    assert len(decode(encode([span_of(**broken)]).data)["TraceId"]) == 1
+    assert len(rows_of(encode([span_of(**broken)]))) == 1
+    assert len(rows_of(block([row(span_of(**broken))], "Native"))) == 1
 
 
 def test_a_span_that_cannot_be_read_does_not_take_the_others_along(
     make_span: MakeSpan, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rows, data = encode([make_span(), span_of(attributes=7), make_span()])
-    assert rows == 2
-    assert len(decode(data)["TraceId"]) == 2
+    encoded = encode([make_span(), span_of(attributes=7), make_span()])
+    assert encoded.rows == len(rows_of(encoded)) == 2
     assert "cannot be read" in caplog.text
 
 
@@ -208,8 +212,12 @@ def test_hostile_values_reach_the_database(store: Store) -> None:
         assert expected is None or stored[n] == expected
 
 
-def test_everything_comes_back_from_the_database(make_span: MakeSpan, store: Store) -> None:
-    spans = rich_spans(make_span, 600)
+@pytest.mark.parametrize(("count", "format_"), [(600, "Native"), (20, "RowBinary")])
+def test_everything_comes_back_from_the_database(
+    make_span: MakeSpan, store: Store, count: int, format_: Format
+) -> None:
+    spans = rich_spans(make_span, count)
+    assert encode(spans).format == format_
     store.add(*spans)
     columns = ", ".join(f"toUnixTimestamp64Nano(`{c}`)" if c == "Timestamp" else f"`{c}`" for c in COLUMNS)
     columns = columns.replace("`Events.Timestamp`", "arrayMap(t -> toUnixTimestamp64Nano(t), `Events.Timestamp`)")
@@ -232,20 +240,3 @@ def span_of(**fields: Any) -> ReadableSpan:
     return ReadableSpan(
         **{"name": "chat", "context": SpanContext(1, 2, is_remote=False), "resource": resource, **fields}  # type: ignore[arg-type]
     )
-
-
-def decode(data: bytes) -> dict[str, list[Any]]:
-    """Read a block as a client of ClickHouse does."""
-    from clickhouse_connect.driver.buffer import ResponseBuffer  # type: ignore[attr-defined]
-    from clickhouse_connect.driver.query import QueryContext
-
-    class Source:
-        last_message = exception_tag = None
-
-        def __init__(self) -> None:
-            self.gen = iter([data])
-
-        def close(self) -> None: ...
-
-    result: Any = NativeTransform.parse_response(ResponseBuffer(Source()), QueryContext())
-    return dict(zip(result.column_names, (list(column) for column in result.result_columns), strict=True))

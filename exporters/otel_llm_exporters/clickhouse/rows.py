@@ -1,7 +1,6 @@
-"""Spans as blocks of ClickHouse's Native format, for the columns of the OTel Collector's `otel_traces`.
+"""Spans as rows of the OTel Collector's `otel_traces`.
 
-Written with the standard library only, because it runs inside other people's applications. The bytes are those of
-clickhouse-connect's serializer; blocks may be concatenated.
+Written with the standard library only, because it runs inside other people's applications.
 """
 
 from __future__ import annotations
@@ -9,14 +8,14 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from itertools import accumulate, chain
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.sdk.resources import SERVICE_NAME
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
+
+from otel_llm_exporters.clickhouse.formats import Attributes, Block, Row, block
 
 if TYPE_CHECKING:
     from types import MappingProxyType
@@ -32,17 +31,6 @@ _INT64_MAX = 2**63 - 1
 # What a broken span can raise while it is read; one such span must not take the batch with it.
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
-Attributes = dict[str, str]
-Row = tuple[Any, ...]
-"""One span: a value for each of `COLUMNS`."""
-
-
-class Block(NamedTuple):
-    """A Native block and the number of spans in it."""
-
-    rows: int
-    data: bytes
-
 
 def encode(spans: Iterable[ReadableSpan]) -> Block:
     """Return the spans as one block. Never raises: a span that cannot be read is left out, with a warning."""
@@ -53,7 +41,7 @@ def encode(spans: Iterable[ReadableSpan]) -> Block:
             rows.append(row(span, resources))
         except _UNREADABLE as error:
             _logger.warning("A span could not be stored, because it cannot be read (%r).", error)
-    return Block(len(rows), block(rows))
+    return block(rows)
 
 
 def row(span: ReadableSpan, resources: dict[int, tuple[str, Attributes]] | None = None) -> Row:
@@ -85,17 +73,6 @@ def row(span: ReadableSpan, resources: dict[int, tuple[str, Attributes]] | None 
         *(_events(events) if events else ((), (), ())),
         *(_links(links) if links else ((), (), (), ())),
     )
-
-
-def block(rows: Sequence[Row]) -> bytes:
-    """Return rows as one Native block; nothing for no rows."""
-    if not rows:
-        return b""
-    columns = zip(COLUMNS.items(), zip(*rows, strict=True), strict=True)
-    body = (
-        _string(name) + _string(codec.type) + codec.prefix + codec.data(values) for (name, codec), values in columns
-    )
-    return b"".join((_leb128(len(COLUMNS)), _leb128(len(rows)), *body))
 
 
 def _resource(resource: Resource) -> tuple[str, Attributes]:
@@ -190,113 +167,3 @@ def _nanoseconds(time: object) -> int:
     if isinstance(time, int):
         return min(max(time, 0), _INT64_MAX)
     return int(min(max(0.0, time), 9.2e18)) if isinstance(time, float) else 0
-
-
-class _Codec(Protocol):
-    type: str
-    prefix: bytes
-    """Nested LowCardinality types announce their version before any data of the column."""
-
-    def data(self, values: Sequence[Any]) -> bytes: ...
-
-
-def _leb128(number: int) -> bytes:
-    if number < 0x80:
-        return bytes((number,))
-    return bytes((number & 0x7F | 0x80,)) + _leb128(number >> 7)
-
-
-def _string(text: str) -> bytes:
-    encoded = text.encode("utf-8", "backslashreplace")
-    return _leb128(len(encoded)) + encoded
-
-
-class _Encoded(dict[str, bytes]):
-    """Most strings of a batch occur in it many times."""
-
-    def __missing__(self, text: str) -> bytes:
-        encoded = self[text] = _string(text)
-        return encoded
-
-
-class _String:
-    type, prefix = "String", b""
-
-    def data(self, values: Iterable[str]) -> bytes:
-        return b"".join(map(_Encoded().__getitem__, values))
-
-
-class _Number:
-    prefix = b""
-
-    def __init__(self, type_: str, code: str) -> None:
-        self.type, self._code = type_, code
-
-    def data(self, values: Sequence[int]) -> bytes:
-        return struct.pack(f"<{len(values)}{self._code}", *values)
-
-
-class _LowCardinality:
-    type, prefix = "LowCardinality(String)", struct.pack("<Q", 1)
-
-    def data(self, values: Sequence[str]) -> bytes:
-        if not values:
-            return b""
-        numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
-        width = 0 if len(numbers) < 1 << 8 else 1 if len(numbers) < 1 << 16 else 2
-        # Bit 9: keys follow that the reader does not know; bit 10: they replace its dictionary.
-        head = struct.pack("<QQ", 1 << 9 | 1 << 10 | width, len(numbers))
-        positions = struct.pack(f"<Q{len(values)}{'BHI'[width]}", len(values), *map(numbers.__getitem__, values))
-        return b"".join((head, *map(_string, numbers), positions))
-
-
-class _Map:
-    type = "Map(LowCardinality(String), String)"
-    prefix = _LowCardinality.prefix
-
-    def data(self, values: Sequence[Attributes]) -> bytes:
-        keys = tuple(chain.from_iterable(values))
-        texts = chain.from_iterable(map(dict[str, str].values, values))
-        return _offsets(values) + _LABEL.data(keys) + _STRING.data(texts)
-
-
-class _Array:
-    def __init__(self, item: _Codec) -> None:
-        self.type, self.prefix, self._item = f"Array({item.type})", item.prefix, item
-
-    def data(self, values: Sequence[Sequence[Any]]) -> bytes:
-        return _offsets(values) + self._item.data(tuple(chain.from_iterable(values)))
-
-
-def _offsets(values: Sequence[Sequence[Any] | Attributes]) -> bytes:
-    return struct.pack(f"<{len(values)}Q", *accumulate(map(len, values)))
-
-
-_STRING, _LABEL, _ATTRIBUTES = _String(), _LowCardinality(), _Map()
-_TIME, _DURATION = _Number("DateTime64(9)", "q"), _Number("UInt64", "Q")
-
-COLUMNS: dict[str, _Codec] = {
-    "Timestamp": _TIME,
-    "TraceId": _STRING,
-    "SpanId": _STRING,
-    "ParentSpanId": _STRING,
-    "TraceState": _STRING,
-    "SpanName": _LABEL,
-    "SpanKind": _LABEL,
-    "ServiceName": _LABEL,
-    "ResourceAttributes": _ATTRIBUTES,
-    "ScopeName": _STRING,
-    "ScopeVersion": _STRING,
-    "SpanAttributes": _ATTRIBUTES,
-    "Duration": _DURATION,
-    "StatusCode": _LABEL,
-    "StatusMessage": _STRING,
-    "Events.Timestamp": _Array(_TIME),
-    "Events.Name": _Array(_LABEL),
-    "Events.Attributes": _Array(_ATTRIBUTES),
-    "Links.TraceId": _Array(_STRING),
-    "Links.SpanId": _Array(_STRING),
-    "Links.TraceState": _Array(_STRING),
-    "Links.Attributes": _Array(_ATTRIBUTES),
-}
-"""Names and types as the Collector's ClickHouse exporter inserts them."""
