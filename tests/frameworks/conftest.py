@@ -135,10 +135,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if "tell" in getattr(item, "fixturenames", ())]
 
 
-_APART = {"openinference": ("agno", "autogen", "crewai", "google_adk", "llama_index"), "openllmetry": ()}
-"""Frameworks of which a project has a tree of its own, in which calls hang beside ours: with parents that it keeps
-itself, not those that are current, with spans that end after the story, or with ADK's own spans, which we use, taken
-away."""
+_APART = {
+    "openinference": ("agno", "autogen", "crewai", "google_adk", "llama_index"),
+    "openllmetry": ("langchain_graphs",),
+}
+"""Frameworks, by their tests, of which a project has a tree of its own, in which calls hang beside ours: with parents
+that it keeps itself, not those that are current, with spans that end after the story, or with ADK's own spans, which we
+use, taken away."""
 
 
 class _ToldError(Exception):
