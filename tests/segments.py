@@ -17,10 +17,11 @@ def rows_of(block: Block) -> list[dict[str, Any]]:
     """The rows of a block, by the names of the columns; times as they are written."""
     if block.format == "Native":
         result: Any = NativeTransform.parse_response(ResponseBuffer(_Source(block.data)), QueryContext())
-        return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
-    data, rows = BytesIO(block.data), list[dict[str, Any]]()
-    while data.tell() < len(block.data):
-        rows.append({name: _value(data, codec.type) for name, codec in COLUMNS.items()})
+        rows = [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
+    else:
+        data, rows = BytesIO(block.data), list[dict[str, Any]]()
+        while data.tell() < len(block.data):
+            rows.append({name: _value(data, codec.type) for name, codec in COLUMNS.items()})
     assert len(rows) == block.rows
     return rows
 

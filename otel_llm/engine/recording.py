@@ -321,17 +321,19 @@ class Recording:
 
     def _write(self) -> None:
         call = self.call
+        attributes: dict[str, AttributeValue] = {}
         try:
             with guard:
                 if call.error_type is not None:
                     # No description: an error's text may quote the prompt or a key.
                     self.span.set_status(StatusCode.ERROR)
-                write(self.span, end_attributes(call))
+                attributes = end_attributes(call)
+                write(self.span, attributes)
                 if self.interaction is not None and (bill := self.interaction.add(call, self.span)):
                     write(self.span, bill)
             if self.capture is not None:
                 with guard:
-                    self.capture.write(self.span, start_attributes(call) | end_attributes(call))
+                    self.capture.write(self.span, start_attributes(call) | attributes)
         finally:
             with guard:
                 self.span.end(call.started_ns + call.duration_ns)

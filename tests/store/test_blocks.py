@@ -87,8 +87,7 @@ def test_bytes_are_those_of_clickhouse_connect_for_a_very_wide_dictionary(make_s
 
 
 def test_no_spans_are_no_bytes() -> None:
-    assert encode([]).data == b""
-    assert block([], "Native").data == b""
+    assert encode([])[:2] == block([], "Native")[:2] == (0, b"")
 
 
 def test_a_span_reads_as_the_collector_writes_it(make_span: MakeSpan) -> None:

@@ -8,11 +8,11 @@ insert is lost, each segment is in the tables exactly once, as long as the table
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from otel_llm_exporters.clickhouse.formats import Format
+from otel_llm_exporters.clickhouse.formats import Format, groups
 from otel_llm_exporters.clickhouse.segment import CorruptSegmentError, Segment, sync_directory, write_durably
 from otel_llm_exporters.clickhouse.spool import Spool
 
@@ -54,7 +54,9 @@ class Drain:
         self._finish_interrupted()
         segments = self._spool.segments()
         total, done = sum(segment.rows for segment in segments), 0
-        for group in _groups(segments):
+        # Those of one format first: quiet processes and busy ones write theirs in turns.
+        by_format = sorted(segments, key=lambda segment: segment.format)
+        for group in groups(by_format, _ROWS_AT_ONCE, _BYTES_AT_ONCE):
             self._move(group, _token(group))
             done += sum(segment.rows for segment in group)
             if on_progress:
@@ -105,22 +107,6 @@ class Drain:
             (self._spool.directory / name).unlink(missing_ok=True)
         sync_directory(self._spool.directory)
         self._done.unlink()
-
-
-def _groups(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
-    group: list[Segment] = []
-    rows = size = 0
-    for segment in sorted(segments, key=lambda segment: segment.format):
-        own_size = segment.size
-        too_large = rows + segment.rows > _ROWS_AT_ONCE or size + own_size > _BYTES_AT_ONCE
-        if group and (too_large or segment.format != group[0].format):
-            yield group
-            group, rows, size = [], 0, 0
-        group.append(segment)
-        rows += segment.rows
-        size += own_size
-    if group:
-        yield group
 
 
 def _token(segments: Sequence[Segment]) -> str:

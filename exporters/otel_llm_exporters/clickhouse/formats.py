@@ -7,12 +7,12 @@ those of clickhouse-connect's serializer; what is in one format may be concatena
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_args
 
 Format = Literal["Native", "RowBinary"]
-FORMATS: tuple[Format, ...] = ("Native", "RowBinary")
+FORMATS: tuple[Format, ...] = get_args(Format)
 Attributes = dict[str, str]
 Row = tuple[Any, ...]
 """One span: a value for each of `COLUMNS`."""
@@ -29,11 +29,43 @@ class Block(NamedTuple):
     data: bytes
     format: Format
 
+    @property
+    def size(self) -> int:
+        """Bytes of it."""
+        return len(self.data)
+
+
+class _Part(Protocol):
+    @property
+    def rows(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def format(self) -> Format: ...
+
+
+P = TypeVar("P", bound=_Part)
+
+
+def groups(parts: Iterable[P], rows: int, size: int) -> Iterator[list[P]]:
+    """Neighbours of one format that may be concatenated: of that many rows and bytes at most, or a single one."""
+    group: list[P] = []
+    total_rows = total_size = 0
+    for part in parts:
+        total_rows += part.rows
+        total_size += (own_size := part.size)
+        if group and (total_rows > rows or total_size > size or part.format != group[0].format):
+            yield group
+            group, total_rows, total_size = [], part.rows, own_size
+        group.append(part)
+    if group:
+        yield group
+
 
 def block(rows: Sequence[Row], format: Format | None = None) -> Block:  # noqa: A002 - ClickHouse's word
     """Return rows as one block, in the format that is read faster; no bytes for no rows."""
-    format = format or ("RowBinary" if len(rows) < _FEW else "Native")  # noqa: A001
-    return Block(len(rows), (_native if format == "Native" else _row_binary)(rows), format)
+    chosen = format or ("RowBinary" if len(rows) < _FEW else "Native")
+    return Block(len(rows), (_native if chosen == "Native" else _row_binary)(rows), chosen)
 
 
 def _native(rows: Sequence[Row]) -> bytes:
@@ -84,14 +116,16 @@ class _Encoded(dict[str, bytes]):
         return encoded
 
 
-class _String:
-    type, prefix = "String", b""
-
-    def data(self, values: Sequence[str]) -> bytes:
-        return b"".join(map(_Encoded().__getitem__, values))
-
+class _Text:
     def value(self, value: str, strings: _Encoded) -> bytes:
         return strings[value]
+
+
+class _String(_Text):
+    type, prefix = "String", b""
+
+    def data(self, values: Iterable[str]) -> bytes:
+        return b"".join(map(_Encoded().__getitem__, values))
 
 
 class _Number:
@@ -107,7 +141,7 @@ class _Number:
         return struct.pack(f"<{self._code}", value)
 
 
-class _LowCardinality(_String):
+class _LowCardinality(_Text):
     type, prefix = "LowCardinality(String)", struct.pack("<Q", 1)
 
     def data(self, values: Sequence[str]) -> bytes:
@@ -127,7 +161,7 @@ class _Map:
 
     def data(self, values: Sequence[Attributes]) -> bytes:
         keys = tuple(chain.from_iterable(values))
-        texts = tuple(chain.from_iterable(map(dict[str, str].values, values)))
+        texts = chain.from_iterable(map(dict[str, str].values, values))
         return _offsets(values) + _LABEL.data(keys) + _STRING.data(texts)
 
     def value(self, value: Attributes, strings: _Encoded) -> bytes:

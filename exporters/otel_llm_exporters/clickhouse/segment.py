@@ -78,7 +78,7 @@ def write_durably(path: Path, data: bytes, *, sync: bool = True) -> None:
 
     Raises OSError, and leaves no file then.
     """
-    temporary = path.with_suffix(".tmp")
+    temporary = path.with_suffix(TEMPORARY)
     try:
         with temporary.open("wb") as file:
             file.write(data)

@@ -13,13 +13,13 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from otel_llm_exporters.clickhouse.bounds import Bounds
 from otel_llm_exporters.clickhouse.drops import Drop, Drops
-from otel_llm_exporters.clickhouse.formats import Block
+from otel_llm_exporters.clickhouse.formats import Block, groups
 from otel_llm_exporters.clickhouse.segment import Segment, sync_directory, sync_file, write_durably
 from otel_llm_exporters.clickhouse.settings import choice, number
 
@@ -163,7 +163,7 @@ class Spool:
 
     def _write_blocks(self) -> bool:
         admitted = True
-        while blocks := self._next():
+        while blocks := next(groups(self._waiting_blocks(), _LARGEST_SEGMENT, _LARGEST_BYTES), None):
             rows = sum(block.rows for block in blocks)
             # Frames of zstd may be concatenated, and so may what is in one format.
             data = b"".join(block.data for block in blocks)
@@ -181,19 +181,9 @@ class Spool:
                 self._held -= len(data)
         return admitted
 
-    def _next(self) -> list[Block]:
-        """Return the blocks that make the next segment."""
-        blocks: list[Block] = []
-        rows = size = 0
-        for index in range(len(self._blocks)):
-            block = self._blocks[index]
-            rows += block.rows
-            size += len(block.data)
-            too_large = rows > _LARGEST_SEGMENT or size > _LARGEST_BYTES
-            if blocks and (too_large or block.format != blocks[0].format):
-                break
-            blocks.append(block)
-        return blocks
+    def _waiting_blocks(self) -> Iterator[Block]:
+        # By index: who iterates over a deque may not be disturbed, and others go on adding to it.
+        return (self._blocks[index] for index in range(len(self._blocks)))
 
     def _write_segment(self, segment: Segment, data: bytes) -> None:
         write_durably(segment.path, data, sync=self._fsync == "always")
