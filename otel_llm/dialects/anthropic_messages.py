@@ -12,7 +12,7 @@ from typing import Any
 
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.content import messages_content
-from otel_llm.dialects.reading import count, get, items, parameters, rest, text
+from otel_llm.dialects.reading import count, fields, get, items, parameters, rest, text
 from otel_llm.spec import Dialect
 from otel_llm_semconv import attributes as A
 
@@ -46,40 +46,44 @@ def _request(call: Call, body: Mapping[str, Any]) -> None:
 
 
 def _response(call: Call, body: Any) -> None:
-    call.response_id = text(get(body, "id"))
-    call.response_model = text(get(body, "model"))
-    reason = text(get(body, "stop_reason"))
+    said = fields(body)
+    call.response_id = text(said.get("id"))
+    call.response_model = text(said.get("model"))
+    reason = text(said.get("stop_reason"))
     if reason is not None:
         call.finish_reasons = [_FINISH.get(reason, reason)]
-    usage = get(body, "usage")
+    usage = said.get("usage")
     if usage is None:
         return
     call.usage = _usage(usage)
-    tier = text(get(usage, "service_tier"))
+    spent = fields(usage)
+    tier = text(spent.get("service_tier"))
     if tier is not None:
         call.service_tier = call.response[A.ANTHROPIC_RESPONSE_SERVICE_TIER] = tier
-    call.speed = text(get(usage, "speed"))
-    call.inference_geo = text(get(usage, "inference_geo"))
+    call.speed = text(spent.get("speed"))
+    call.inference_geo = text(spent.get("inference_geo"))
     iterations = items(usage, "iterations")
     if iterations:
         _iterations(call, iterations)
 
 
 def _usage(usage: Any) -> Usage | None:
-    uncached, made = count(get(usage, "input_tokens")), count(get(usage, "output_tokens"))
+    said = fields(usage)
+    uncached, made = count(said.get("input_tokens")), count(said.get("output_tokens"))
     if uncached is None and made is None:
         return None
-    written = count(get(usage, "cache_creation_input_tokens"))
-    written_5m = count(get(usage, "cache_creation", "ephemeral_5m_input_tokens"))
-    written_1h = count(get(usage, "cache_creation", "ephemeral_1h_input_tokens"))
-    thinking = count(get(usage, "output_tokens_details", "thinking_tokens"))
+    written, split_up = count(said.get("cache_creation_input_tokens")), fields(said.get("cache_creation"))
+    written_5m = count(split_up.get("ephemeral_5m_input_tokens"))
+    written_1h = count(split_up.get("ephemeral_1h_input_tokens"))
+    thinking = count(get(said.get("output_tokens_details"), "thinking_tokens"))
     written_other, too_much_in = rest(written, written_5m, written_1h)
     split = written_5m is not None or written_1h is not None
     visible, too_much_out = rest(made, thinking)
-    used = {tool: count(get(usage, "server_tool_use", f"{tool}_requests")) for tool in ("web_search", "web_fetch")}
+    tools = fields(said.get("server_tool_use"))
+    used = {tool: count(tools.get(f"{tool}_requests")) for tool in ("web_search", "web_fetch")}
     return Usage(
         input=uncached,
-        cache_read=count(get(usage, "cache_read_input_tokens")),
+        cache_read=count(said.get("cache_read_input_tokens")),
         cache_write_5m=written_5m,
         cache_write_1h=written_1h,
         cache_write_other=None if split and not written_other else written_other,

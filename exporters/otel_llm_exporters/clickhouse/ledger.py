@@ -79,8 +79,8 @@ class LedgerProcessor(SpanProcessor):
         ends_interaction = A.OTEL_LLM_INTERACTION_CALLS in attributes
         context = span.get_span_context()
         # Of a trace that is not sampled, what cost something is kept, and what caused it: no health checks.
-        costs = ends_interaction or A.GEN_AI_OPERATION_NAME in attributes
-        if not costs and context is not None and not context.trace_flags.sampled:
+        sampled = context is None or context.trace_flags.sampled
+        if not sampled and not ends_interaction and A.GEN_AI_OPERATION_NAME not in attributes:
             return
         setattr(span, _TAKEN, True)
         self._queue.append(span)
