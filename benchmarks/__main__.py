@@ -133,8 +133,11 @@ def _tables(bench: Bench, *, quick: bool) -> list[Table]:
         best = measure.best_peer()
         peer = (measure.of_best_peer(OURS.name), f"{best}, {measure.added(best)}") if best else ()
         bounds.add(measure.title, measure.bound, measure.added(OURS.name), *peer)
+    best = measures[0].best_peer()
+    call = statistics.median(measures[0].pairs[best].added) if best else 0
     for way, spent in steps.items():
-        bounds.add(f"CPU of an agent's step, told by {way}", "100 µs", f"{spread(spent)} µs")
+        peer = (f"{statistics.median(spent) / call:.2f}", f"{best}'s call") if best else ()
+        bounds.add(f"CPU of an agent's step, told by {way}", f"{plain_bound}'s call", f"{spread(spent)} µs", *peer)
     (before, after), more = growth[OURS.name]["blocks"], sizes[1] - sizes[0]
     bounds.add(f"Allocated blocks that stay, per call, of {more:,}", "0", f"{(after - before) / more:.3f}")
     bounds.add("Bytes per span in a full segment", "120", f"{store['bytes'][str(SEGMENTS[0])]:.0f}")

@@ -7,6 +7,7 @@ without and with the instrumentation take turns. CPU time is that of the calling
 from __future__ import annotations
 
 import ast
+import asyncio
 import gc
 import importlib
 import inspect
@@ -19,6 +20,7 @@ import tempfile
 import time
 import tokenize
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -26,12 +28,20 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.inside import functions
 from benchmarks.report import Table, show, spread
 
 BLOCKS, CALLS = 40, 3
 TEXT = "Where is my order 1234? It should have been here on Monday."
 ASKED: list[Any] = [{"role": "user", "content": TEXT}]
+AWS = {"region_name": "us-east-1", "aws_access_key_id": "k", "aws_secret_access_key": "s"}
+CONVERSED: dict[str, Any] = {
+    "modelId": "anthropic.claude-haiku-4-5-20251001-v1:0",
+    "messages": [{"role": "user", "content": [{"text": TEXT}]}],
+}
 Call = Callable[[], Any]
+_open = ExitStack()
+"""What serves until the end."""
 
 
 def _stainless(package: str, kind: str, model: str, **options: Any) -> Callable[[str], Call]:
@@ -59,11 +69,17 @@ def _google_genai(url: str) -> Call:
 
 
 def _bedrock(url: str) -> Call:
-    client: Any = importlib.import_module("boto3").client(
-        "bedrock-runtime", "us-east-1", endpoint_url=url, aws_access_key_id="k", aws_secret_access_key="s"
-    )
-    said = [{"role": "user", "content": [{"text": TEXT}]}]
-    return lambda: client.converse(modelId="anthropic.claude-haiku-4-5-20251001-v1:0", messages=said)
+    client: Any = importlib.import_module("boto3").client("bedrock-runtime", endpoint_url=url, **AWS)
+    return lambda: client.converse(**CONVERSED)
+
+
+def _aiobotocore(url: str) -> Call:
+    session: Any = importlib.import_module("aiobotocore.session").get_session()
+    loop = asyncio.new_event_loop()
+    opening = session.create_client("bedrock-runtime", endpoint_url=url, **AWS)
+    client = loop.run_until_complete(opening.__aenter__())
+    _open.callback(lambda: loop.run_until_complete(client.close()))
+    return lambda: loop.run_until_complete(client.converse(**CONVERSED))
 
 
 def _cohere(url: str) -> Call:
@@ -92,6 +108,19 @@ def _azure_inference(url: str) -> Call:
     return lambda: client.complete(model="gpt-4o-mini", messages=ASKED)
 
 
+def _replicate(url: str) -> Call:
+    client: Any = importlib.import_module("replicate").Client(api_token="k", base_url=url)
+    asked = {"prompt": TEXT, "max_tokens": 100}
+    return lambda: client.models.predictions.create("meta/meta-llama-3-70b-instruct", asked, wait=True)
+
+
+def _xai(url: str) -> Call:
+    host = _open.enter_context(importlib.import_module("examples.offline_provider.xai").served(url))
+    client: Any = importlib.import_module("xai_sdk").Client(api_key="k", api_host=host)
+    user = importlib.import_module("xai_sdk.chat").user
+    return lambda: client.chat.create(model="grok-4-fast-reasoning", messages=[user(TEXT)]).sample()
+
+
 SUBJECTS: dict[str, Callable[[str], Call]] = {
     "openai": _stainless("openai", "OpenAI", "gpt-4o-mini", base_url="{url}/v1"),
     "anthropic": _anthropic,
@@ -108,11 +137,14 @@ SUBJECTS: dict[str, Callable[[str], Call]] = {
     ),
     "google_genai": _google_genai,
     "bedrock": _bedrock,
+    "aiobotocore": _aiobotocore,
     "cohere": _cohere,
     "ollama": _ollama,
     "huggingface": _huggingface,
     "voyage": _voyage,
     "azure_inference": _azure_inference,
+    "replicate": _replicate,
+    "xai": _xai,
 }
 """By the name of the integration: connects to the provider at this URL, and gives one call."""
 
@@ -132,6 +164,7 @@ def tables() -> list[Table]:
                 url = provider.stdout.readline().strip() if provider.stdout is not None else ""
                 return [_calls(url), _lines(), _adapters()]
             finally:
+                _open.close()
                 provider.terminate()
 
 
@@ -146,11 +179,16 @@ def _calls(url: str) -> Table:
     tracers.add_span_processor(BatchSpanProcessor(exporter := InMemorySpanExporter()))
     instrumentors = {kind.name: kind() for kind in SDKInstrumentor.__subclasses__()}
     found: dict[str, tuple[list[float], list[float]]] = {}
+    called: dict[str, float] = {}
     for name, connect in SUBJECTS.items():
         if name not in instrumentors or not _installed(name, instrumentors):
             continue
         bare, full = found[name] = ([], [])
-        call, instrumentor = connect(url), instrumentors[name]
+        instrumentor = instrumentors[name]
+        # What xAI's client calls is wrapped when the client is made.
+        instrumentor.instrument(tracer_provider=tracers)
+        call = connect(url)
+        instrumentor.uninstrument()
         for block in range(-3, BLOCKS):
             for spent in (bare, full) if block % 2 else (full, bare):
                 if spent is full:
@@ -164,16 +202,27 @@ def _calls(url: str) -> Table:
                     instrumentor.uninstrument()
                 if block >= 0:  # the others fill caches
                     spent.append(taken)
+        called[name] = -_functions(call)
+        instrumentor.instrument(tracer_provider=tracers)
+        called[name] += _functions(call)
+        instrumentor.uninstrument()
         tracers.force_flush()
         if len(exporter.get_finished_spans()) < BLOCKS * CALLS:
             raise RuntimeError(f"{name}: not every call has a span")
         exporter.clear()
     added = {name: [with_ - without for without, with_ in zip(*pairs, strict=True)] for name, pairs in found.items()}
-    table = Table("CPU of one call, by SDK", ("", "bare, µs", "added", "of openai's"))
+    head = ("", "bare, µs", "added", "of openai's", "functions called", "of openai's")
+    table = Table("CPU of one call, by SDK", head)
     for name, (bare, _) in found.items():
         share = statistics.median(added[name]) / statistics.median(added["openai"])
-        table.add(name, f"{statistics.median(bare):.0f}", spread(added[name]), f"{share:.2f}")
+        calls = f"{called[name]:.0f}", f"{called[name] / called['openai']:.2f}"
+        table.add(name, f"{statistics.median(bare):.0f}", spread(added[name]), f"{share:.2f}", *calls)
     return table
+
+
+def _functions(call: Call) -> float:
+    call()
+    return sum(functions(call) for _ in range(CALLS)) / CALLS
 
 
 def _installed(name: str, instrumentors: dict[str, Any]) -> bool:
