@@ -2,7 +2,8 @@
 
 An interaction is opened explicitly (`with interaction(...)`, or the decorator), or it is the server span of a web
 request, or the local root span. A span belongs to the interaction of its parent span, so threads, tasks and streams
-follow without help as long as OpenTelemetry's context does.
+follow without help as long as OpenTelemetry's context does; beneath a span that nobody here has seen start, to the one
+that its trace began with.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, TypeVar, cast
+from weakref import WeakValueDictionary
 
 import wrapt
 from opentelemetry import context as otel_context
@@ -42,6 +44,9 @@ CALLER: ContextVar[list[dict[str, AttributeValue]] | None] = ContextVar("otel_ll
 _SLOT = "_otel_llm_interaction"
 _DEPTH = "_otel_llm_depth"
 _ENTRY_KINDS = (SpanKind.SERVER, SpanKind.CONSUMER)
+_began: WeakValueDictionary[int, Interaction] = WeakValueDictionary()
+"""With which interaction a trace began here. A span that is not sampled, or another provider's, does not say."""
+_SUMMED = 1_024
 _AFTERWARDS_NS = 600 * 1_000_000_000
 """What begins later than that after an interaction ended is no longer taken for a part of it."""
 
@@ -74,6 +79,8 @@ class Interaction:
         self.attributes[A.OTEL_LLM_INTERACTION_ID] = id
         if name:
             self.attributes[A.OTEL_LLM_INTERACTION_NAME] = name
+        self.summed: tuple[str, ...] = ()
+        """Ids of answers that count in a sum which is still to come: nothing else that tells of one does."""
         self.takes_id = False
         """Whether the id is that of its trace, if it begins one: other services then come to the same."""
         self._endpoint: str | None = None
@@ -341,9 +348,20 @@ def outcome(outcome: str, *, success: bool | None = None, interaction_id: str | 
 
 
 def interaction_of(span: trace.Span, context: Context | None) -> Interaction | None:
-    """The interaction that `span` belongs to; for a span that is not recorded, the one of `context`."""
+    """The interaction that `span` belongs to; for a span that is not recorded, the one of `context` or of its trace."""
     found = getattr(span, _SLOT, None) or otel_context.get_value(INTERACTION, context)
-    return found if isinstance(found, Interaction) else None
+    if isinstance(found, Interaction):
+        return found
+    origin = span.get_span_context()
+    return None if origin.is_remote else _began.get(origin.trace_id)
+
+
+def sum_up(response_id: str | None, context: Context | None) -> None:
+    """The answer of this id counts in a sum that is still to come, in the interaction of `context`."""
+    with guard:
+        it = interaction_of(trace.get_current_span(context), context)
+        if it is not None and response_id is not None and response_id not in it.summed:
+            it.summed = (*it.summed[1 - _SUMMED :], response_id)
 
 
 def end_span(span: trace.Span, error: BaseException | None = None) -> None:
@@ -373,22 +391,25 @@ class InteractionProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Find the span's interaction, or begin one with it, and stamp it."""
         with guard:
-            it = _interaction_for(span, parent_context)
+            parent = trace.get_current_span(parent_context)
+            it = _interaction_for(span, parent, parent_context)
             setattr(span, _SLOT, it)
             attributes = it.attributes
             if it.root is None:
+                trace_id = span.get_span_context().trace_id
+                if not _began.setdefault(trace_id, it).is_open():
+                    _began[trace_id] = it
                 it.root = span
             else:
                 endpoint = it.endpoint()
                 if endpoint is not None:
                     attributes = {**attributes, A.OTEL_LLM_ENDPOINT: endpoint}
             write(span, attributes)
-            _note(it, span, parent_context)
+            _note(it, span, parent)
 
 
-def _note(it: Interaction, span: Span, context: Context | None) -> None:
+def _note(it: Interaction, span: Span, around: Any) -> None:
     """Tell the span's interaction of an agent or a tool, whoever reports it."""
-    around: Any = trace.get_current_span(context)
     said = attributes_of(span)
     operation, depth = said.get(A.GEN_AI_OPERATION_NAME), getattr(around, _DEPTH, 0)
     depth += operation == "invoke_agent"
@@ -406,18 +427,15 @@ def is_same_tool(said: Mapping[str, Any], around: Mapping[str, Any] | None) -> b
     return around is not None and all(around.get(name) == said.get(name) for name in names)
 
 
-def _interaction_for(span: Span, context: Context | None) -> Interaction:
+def _interaction_for(span: Span, parent: trace.Span, context: Context | None) -> Interaction:
     named = otel_context.get_value(INTERACTION, context)
-    parent = trace.get_current_span(context)
     origin = parent.get_span_context()
     if isinstance(named, Interaction) and named.root is None:
         # The root span of an interaction that is being opened.
         if not origin.is_valid and named.takes_id:
             named.id = named.attributes[A.OTEL_LLM_INTERACTION_ID] = _id_of_trace(span)
         return named
-    found = getattr(parent, _SLOT, None)
-    if not isinstance(found, Interaction):
-        found = named if isinstance(named, Interaction) and not origin.is_remote else None
+    found = None if origin.is_remote else interaction_of(parent, context)
     if found is not None and not _is_over(found, parent, span):
         return found
     # A root. What ended, and what belongs to a whole process, is not the request's that is served there.

@@ -7,6 +7,7 @@ import gc
 import inspect
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any
 
 import openai
@@ -128,6 +129,38 @@ def test_a_server_span_is_an_interaction_and_nothing_leaks_into_the_next(ask: As
     assert [(said(span, A.OTEL_LLM_INTERACTION_ID), said(span, A.USER_ID)) for span in made] == ids
     assert len({id_ for id_, _ in ids}) == 2
     assert {said(span, A.OTEL_LLM_ENDPOINT) for span in made} == {"/chat"}
+
+
+def of_another_provider() -> AbstractContextManager[trace.Span]:
+    """A span that no processor of ours has seen."""
+    return TracerProvider().get_tracer("others").start_as_current_span("between")
+
+
+def not_recorded() -> AbstractContextManager[trace.Span]:
+    """A span that is only passed on."""
+    return trace.use_span(trace.NonRecordingSpan(trace.get_current_span().get_span_context()))
+
+
+@pytest.mark.parametrize("between", [not_recorded, of_another_provider])
+def test_a_call_beneath_a_span_that_knows_nothing_is_the_requests(
+    between: Callable[[], AbstractContextManager[trace.Span]], ask: Ask, spans: Spans
+) -> None:
+    tracer = trace.get_tracer("server")
+    for user in ("ada", "grace"):
+        with tracer.start_as_current_span("POST /chat", kind=SpanKind.SERVER), between():
+            otel_llm.attribute(user_id=user)
+            ask()
+            assert (it := otel_llm.current_interaction()) is not None
+            assert it.calls == 1
+            with otel_llm.interaction("inner"), between():
+                ask()
+        with between():
+            assert otel_llm.current_interaction() is None
+    made = [span for span in spans() if said(span, A.GEN_AI_PROVIDER_NAME)]
+    assert [said(span, A.USER_ID) for span in made] == ["ada", "ada", "grace", "grace"]
+    assert [said(span, A.OTEL_LLM_INTERACTION_NAME) for span in made] == ["POST /chat", "inner"] * 2
+    roots = [span for span in spans() if span.name == "POST /chat"]
+    assert [said(span, A.OTEL_LLM_INTERACTION_CALLS) for span in roots] == [2, 2]
 
 
 def test_what_becomes_known_later_is_said(ask: Ask, spans: Spans) -> None:
