@@ -40,6 +40,8 @@ _ANSWERS = (
     A.EMBEDDING_EMBEDDINGS,
 )
 """How the names begin by which others tell of an answer."""
+_REFUSALS = ("TypeError", "ValueError")
+"""What SDKs raise before they ask: what comes of a request has a class of its own."""
 _REMEMBERED = 256
 _CLOCKS_NS = 2_000_000
 
@@ -92,10 +94,12 @@ class _Trail:
         """It is beneath a call that counts."""
 
     def sign(self, *, embeds: bool) -> None:
-        """A call counts: none around it does."""
+        """A call counts: none around it does, nor what a framework tells of it."""
         trail: _Trail | None = self
         while trail is not None and embeds not in trail.beneath:
             trail.beneath.add(embeds)
+            if trail.layer is not None and not embeds:
+                trail.layer.sign()
             trail = trail.around
 
 
@@ -150,8 +154,6 @@ class ForeignCalls(SpanProcessor):
             seen = self._count(trail, trail.interaction, said, call.started_ns)
             seen.know(said, ended_ns)
             seen.told.add(scope)
-            if trail.layer is not None:
-                trail.layer.sign()
             _price(span, call, trail.interaction)
 
     def _count(self, trail: _Trail | None, it: Interaction | None, said: Mapping[str, Any], started_ns: int) -> _Seen:
@@ -172,6 +174,8 @@ class ForeignCalls(SpanProcessor):
             return True
         if trail.interaction is None:
             return False
+        if call.response_id in trail.interaction.summed:
+            return True
         untold = [seen for seen in self._seen.get(trail.interaction, ()) if scope not in seen.told]
         same = [seen for seen in untold if seen.id is not None and seen.id == call.response_id]
         nameless = [seen for seen in untold if None in (seen.id, call.response_id) and seen.may_be(call, ended_ns)]
@@ -219,10 +223,15 @@ def _call(said: Mapping[str, Any]) -> Call | None:
 
 
 def _asked_nobody(span: ReadableSpan, said: Mapping[str, Any]) -> bool:
-    """Whether a span that only has OpenInference's kind of a call tells of no answer: it prepares a request, say."""
-    if A.GEN_AI_OPERATION_NAME in said or span.status.status_code is StatusCode.ERROR:
+    """Whether a span tells of no answer, and of no request either: the SDK refused its arguments.
+
+    Nor is it a request where a span has no more than OpenInference's kind of a call: it prepares one, say.
+    """
+    if any(name.startswith(_ANSWERS) for name in said):
         return False
-    return A.OPENINFERENCE_SPAN_KIND in said and not any(name.startswith(_ANSWERS) for name in said)
+    if A.GEN_AI_OPERATION_NAME in said or span.status.status_code is StatusCode.ERROR:
+        return said.get(A.ERROR_TYPE) in _REFUSALS
+    return A.OPENINFERENCE_SPAN_KIND in said
 
 
 def _usage(said: Mapping[str, Any]) -> Usage | None:

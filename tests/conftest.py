@@ -21,6 +21,7 @@ from otel_llm.engine import recording
 from otel_llm.engine.prices import price_book
 from otel_llm.integrations import SDKInstrumentor
 from otel_llm_semconv import attributes as A
+from tests.matrix import BESIDE
 
 SETTINGS = (
     "OTEL_",
@@ -47,18 +48,12 @@ SETTINGS = (
 )
 """What would let the machine that runs the tests decide their outcome."""
 
-PROJECTS: dict[str, tuple[str, str]] = {
-    "openinference": ("openinference-instrumentation-", "openinference-semantic-conventions"),
-    "openllmetry": ("opentelemetry-instrumentation-", "opentelemetry-semantic-conventions-ai"),
-}
-"""Projects to run beside: how their distributions begin, and what all of them need."""
-
 Spans = Callable[[], list[ReadableSpan]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Whose instrumentations are at work, too."""
-    parser.addoption("--beside", choices=PROJECTS, help="only tests of stories, with a project's instrumentations on")
+    parser.addoption("--beside", choices=BESIDE, help="only tests of stories, with a project's instrumentations on")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -114,7 +109,7 @@ def spans(
 
 def is_of_others(span: ReadableSpan) -> bool:
     """Whether another instrumentation made it."""
-    scopes = ("openinference.", "opentelemetry.instrumentation.", "traceloop.")
+    scopes = ("openinference.", "opentelemetry.instrumentation.", "traceloop.", "openlit.", "logfire", "pydantic-")
     return span.instrumentation_scope is not None and span.instrumentation_scope.name.startswith(scopes)
 
 

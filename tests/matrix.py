@@ -24,6 +24,8 @@ ALSO: dict[tuple[str, ...], tuple[str, ...]] = {
     TOGETHER: ("httpx<0.28", "boto3", "google-auth"),
     ("azure_inference",): ("aiohttp",),
     ("litellm",): ("boto3",),
+    # Rather an OpenTelemetry of last week than a Strands of last year, which is what uv would choose.
+    ("beside", "strands"): ("strands-agents>=1",),
     ("oldest", "claude_agent_sdk"): ("mcp<2",),
     # They import what these had then.
     ("oldest", "haystack"): ("openai<3",),
@@ -75,33 +77,102 @@ AGENTS: dict[str, tuple[str, ...]] = {
     "smolagents": ("openai",),
     "strands": ("openai<3", "anthropic<1"),
 }
-# Each story of a framework is told again beside these instrumentations, in an environment of its own. OpenLLMetry's of
-# MCP, Agno and Haystack fail with the newest of these, and OpenInference's of Haystack with a component that is defined
-# in a function; Claude's agents have no story without their own bill.
+# Each story of a framework is told again beside these instrumentations of it, and of the SDK beneath it: OpenAI's,
+# where a project has none of the framework. Left out is what fails by itself with the newest of these: OpenLLMetry's of
+# MCP, Agno and Haystack, OpenInference's of Haystack with a component that is defined in a function, OpenLIT's of Agno
+# (it awaits a generator) and of Strands (it cannot be imported), and its stream of OpenAI, which Semantic Kernel takes
+# for an answer. OpenLIT wants an Anthropic SDK older than the one that pydantic-ai needs, and whole distributions of
+# LlamaIndex and of Agent Framework. Beneath Logfire's spans of Google's SDK, which another provider makes, calls do not
+# tell the name of ADK's agent; of MCP, it has no more than MCP itself.
 BESIDE: dict[str, dict[str, tuple[str, ...]]] = {
     "openinference": {
         "agent_framework": ("openai", "agent-framework"),
         "agno": ("openai", "agno"),
         "autogen": ("openai", "autogen-agentchat"),
+        "claude_agent_sdk": ("openai", "claude-agent-sdk"),
         "crewai": ("openai", "crewai"),
         "dspy": ("openai", "dspy", "litellm"),
         "google_adk": ("google-adk",),
+        "haystack": ("openai",),
         "langchain": ("openai", "langchain"),
         "llama_index": ("openai", "llama-index"),
         "mcp": ("openai", "mcp"),
         "openai_agents": ("openai", "openai-agents"),
         "pydantic_ai": ("openai", "pydantic-ai"),
+        "semantic_kernel": ("openai",),
         "smolagents": ("openai", "smolagents"),
         "strands": ("openai", "strands-agents"),
     },
     "openllmetry": {
+        "agno": ("openai",),
         "crewai": ("openai", "crewai"),
+        "haystack": ("openai",),
         "langchain": ("openai", "langchain"),
         "llama_index": ("openai", "llamaindex"),
+        "mcp": ("openai",),
         "openai_agents": ("openai", "openai-agents"),
+        "semantic_kernel": ("openai",),
+    },
+    "official": {
+        "agent_framework": ("genai-openai",),
+        "agno": ("genai-openai", "genai-agno"),
+        "autogen": ("genai-openai",),
+        "crewai": ("genai-openai",),
+        "dspy": ("genai-openai", "genai-dspy"),
+        "google_adk": ("google-genai",),
+        "haystack": ("genai-openai",),
+        "langchain": ("genai-openai", "genai-anthropic", "genai-langchain"),
+        "llama_index": ("genai-openai",),
+        "mcp": ("genai-openai",),
+        "openai_agents": ("genai-openai", "genai-openai-agents"),
+        "pydantic_ai": ("genai-openai", "genai-anthropic"),
+        "semantic_kernel": ("genai-openai",),
+        "smolagents": ("genai-openai", "genai-smolagents"),
+        "strands": ("genai-openai",),
+    },
+    "logfire": {
+        "agent_framework": ("openai",),
+        "agno": ("openai",),
+        "autogen": ("openai",),
+        "claude_agent_sdk": ("openai", "claude_agent_sdk"),
+        "crewai": ("openai",),
+        "dspy": ("openai", "dspy"),
+        "haystack": ("openai",),
+        "langchain": ("openai",),
+        "llama_index": ("openai",),
+        "mcp": ("openai",),
+        "openai_agents": ("openai", "openai_agents"),
+        "pydantic_ai": ("openai", "anthropic", "pydantic_ai"),
+        "semantic_kernel": ("openai",),
+        "smolagents": ("openai",),
+        "strands": ("openai",),
+    },
+    "openlit": {
+        "agent_framework": ("openai",),
+        "agno": ("openai",),
+        "autogen": ("openai",),
+        "claude_agent_sdk": ("openai", "claude-agent-sdk"),
+        "crewai": ("openai", "crewai"),
+        "dspy": ("openai", "litellm"),
+        "google_adk": ("google-ai-studio", "google-adk"),
+        "haystack": ("openai", "haystack"),
+        "langchain": ("openai", "langchain", "langgraph"),
+        "llama_index": ("openai",),
+        "mcp": ("openai", "mcp"),
+        "openai_agents": ("openai", "openai-agents"),
+        "smolagents": ("openai", "smolagents"),
+        "strands": ("openai",),
     },
 }
-_THEIRS = {"openinference": "openinference-instrumentation", "openllmetry": "opentelemetry-instrumentation"}
+_THEIRS = {
+    "openinference": "openinference-instrumentation-{}",
+    "openllmetry": "opentelemetry-instrumentation-{}",
+    "official": "opentelemetry-instrumentation-{}",
+    "logfire": "logfire[{}]",
+    "openlit": "openlit>=1.45",
+}
+# What holds the SDKs back has environments of its own.
+ALONE = ("openlit",)
 # The newest of these is in the development environment.
 AT_HOME = ("langchain",)
 OLDEST = {integration.name: f"{integration.distribution}=={integration.oldest}" for integration in INTEGRATIONS}
@@ -117,8 +188,14 @@ def environments() -> list[tuple[str, ...]]:
         *alone,
         *(("newest", name) for name in (*NEWEST, *AGENTS) if name not in AT_HOME),
         *(("oldest", name) for name in AGENTS),
-        *(("beside", name) for name in AGENTS if any(name in known for known in BESIDE.values())),
+        *(names for kind in ("beside", *ALONE) for name in AGENTS if projects_of(names := (kind, name))),
     ]
+
+
+def projects_of(names: tuple[str, ...]) -> list[str]:
+    """Beside whose instrumentations the tests run there."""
+    here = [names[0]] if names[0] in ALONE else [project for project in BESIDE if project not in ALONE]
+    return [project for project in here if names[0] in ("beside", *ALONE) and names[1] in BESIDE[project]]
 
 
 def pins_of(names: tuple[str, ...]) -> list[str]:
@@ -126,12 +203,8 @@ def pins_of(names: tuple[str, ...]) -> list[str]:
     found = {framework.name: framework for framework in FRAMEWORKS}.get(names[-1])
     if found is not None:
         oldest = f"=={found.oldest}" if names[0] == "oldest" else ""
-        theirs = [
-            f"{_THEIRS[project]}-{name}"
-            for project, known in BESIDE.items()
-            if names[0] == "beside" and names[-1] in known
-            for name in known[names[-1]]
-        ]
+        projects = projects_of(names)
+        theirs = [_THEIRS[project].format(name) for project in projects for name in BESIDE[project][names[-1]]]
         return [found.distribution + oldest, *AGENTS[names[-1]], *theirs]
     if names[0] == "newest":
         return list(NEWEST[names[1]])
@@ -157,18 +230,20 @@ def build(names: tuple[str, ...]) -> int:
 
 def test(names: tuple[str, ...]) -> int:
     """Run the tests of an environment in it; the exit code."""
-    home = FOLDER / "-".join(names)
-    tests: list[str | Path] = [home / "bin" / "python", "-m", "pytest", "-o", f"cache_dir={home / 'cache'}"]
-    tests += [*tests_of(names), *sys.argv[1:]]
-    projects = [project for project in BESIDE if names[-1] in BESIDE[project]] if names[0] == "beside" else [None]
-    code = 0
-    for project in projects:
+    home, projects = FOLDER / "-".join(names), projects_of(names) or [None]
+
+    def told(project: str | None) -> int:
+        tests: list[str | Path] = [home / "bin" / "python", "-m", "pytest", *tests_of(names), *sys.argv[1:]]
+        tests += ["-o", f"cache_dir={home / 'cache' / (project or '')}"]
         # What they are warned of is theirs.
-        some = [*tests, *(("--beside", project, "-W", "ignore") if project is not None else ())]
+        tests += ["--beside", project, "-W", "ignore"] if project is not None else []
         # As in `.ci/run`: real sockets and clocks get a second try, alone.
-        again = [*some, "--last-failed", "--last-failed-no-failures", "none"]
-        code = (done([*some, "-n", "2"]) and done(again)) or code
-    return code
+        again = [*tests, "--last-failed", "--last-failed-no-failures", "none"]
+        return done([*tests, "-n", "2"] if len(projects) == 1 else tests) and done(again)
+
+    # Two projects at once, each in one process: to import a framework takes longer than its stories.
+    with ThreadPoolExecutor(2) as both:
+        return max(both.map(told, projects))
 
 
 def run(names: tuple[str, ...]) -> int:

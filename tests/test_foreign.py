@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 import otel_llm
 from examples.offline_provider import OfflineProvider
+from otel_llm.interaction import sum_up
 from otel_llm_semconv import attributes as A
 from tests.conftest import Spans
 from tests.frameworks.conftest import said
@@ -191,6 +192,27 @@ def test_what_prepares_a_request_is_no_call(spans: Spans) -> None:
         theirs.start_span("ask", attributes=kind | {"llm.finish_reason": "stop"}).end()
     assert counted(spans()) == ["ask"]
     assert it.calls == 1
+
+
+def test_what_counts_in_a_sum_does_not_count_itself(spans: Spans) -> None:
+    with otel_llm.interaction("ask") as it:
+        sum_up("msg-1", None)
+        for id_ in ("msg-1", "msg-1", "msg-2"):
+            theirs.start_span(id_, attributes=CONVENTIONS | {"gen_ai.response.id": id_}).end()
+    assert covered(spans()) == ["msg-1", "msg-1"]
+    assert counted(spans()) == ["msg-2"]
+    assert it.calls == 1
+
+
+def test_what_an_sdk_refused_to_send_is_no_call(spans: Spans) -> None:
+    asked = {"gen_ai.operation.name": "chat", "gen_ai.request.model": MODEL}
+    with otel_llm.interaction("ask") as it:
+        theirs.start_span("refused", attributes=asked | {"error.type": "ValueError"}).end()
+        theirs.start_span("failed", attributes=asked | {"error.type": "APITimeoutError"}).end()
+        theirs.start_span("cut", attributes=asked | {"error.type": "ValueError", "gen_ai.response.id": "r-1"}).end()
+    assert covered(spans()) == ["refused"]
+    assert counted(spans()) == ["failed", "cut"]
+    assert it.calls == 2
 
 
 @pytest.mark.usefixtures("instrumented")

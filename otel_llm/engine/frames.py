@@ -28,6 +28,7 @@ from otel_llm.spec import Activity, Step
 from otel_llm_semconv import attributes as A
 
 _FRAME = otel_context.create_key("otel_llm.frame")
+_DOING = otel_context.create_key("otel_llm.doing")
 
 
 class _Inside(Context):
@@ -241,6 +242,11 @@ class _Doing:
             end_span(span, error)
 
 
+def unless_begun(activity: Activity) -> Activity | None:
+    """None if it has begun already: a method of a framework may call another one that does the same, or itself."""
+    return None if otel_context.get_value(_DOING) == activity.title else activity
+
+
 def _begun(tracer: Tracer, activity: Activity, around: Context) -> tuple[Span, Context]:
     """The span of what begins in there, and the context inside of it."""
     found = _known(activity.attributes)
@@ -250,7 +256,7 @@ def _begun(tracer: Tracer, activity: Activity, around: Context) -> tuple[Span, C
         found[A.GEN_AI_AGENT_NAME] = agent
     kind = SpanKind.CLIENT if activity.operation == "retrieval" else SpanKind.INTERNAL
     span = tracer.start_span(activity.title, context=around, kind=kind, attributes=found)
-    inside = trace.set_span_in_context(span, around)
+    inside = Context({**trace.set_span_in_context(span, around), _DOING: activity.title})
     return span, with_agent(activity.name, inside) if activity.operation == "invoke_agent" else inside
 
 

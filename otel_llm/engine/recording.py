@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,6 +33,10 @@ _AGENT_SLOT = "_otel_llm_agent"
 _refuses_usage: dict[tuple[str | None, int | None], bool] = {}
 
 
+_layer: ContextVar[Layer | None] = ContextVar("otel_llm.layer", default=None)
+"""The one whose call is under way, also for others who attach a context of their own in between."""
+
+
 class Layer:
     """What a framework leaves in the context of its model call, for the SDK's call beneath it to sign."""
 
@@ -57,7 +62,8 @@ class Layer:
 
 
 def with_layer(layer: Layer, context: Context | None = None) -> Context:
-    """`context` with the framework's mark in it."""
+    """`context` with the framework's mark in it; what is called from here is beneath it in any case."""
+    _layer.set(layer)
     return otel_context.set_value(_LAYER, layer, context)
 
 
@@ -163,6 +169,7 @@ class Recording:
         self._status: int | None = None
         self._done = False
         self._outer: Context | None = None
+        under_way = _layer.get() if context is None else None
         context = otel_context.get_current() if context is None else context
         agent = current_agent(context)
         if agent is not None:
@@ -178,10 +185,10 @@ class Recording:
             start_time=call.started_ns,
         )
         self.interaction: Interaction | None = interaction_of(self.span, context)
-        layer = current_layer(context)
         # Signed at the start: a framework may give up on a stream before the SDK does. A model may embed on its way.
-        if layer is not None and call.operation not in ("embeddings", "rerank"):
-            layer.sign()
+        for layer in (current_layer(context), under_way):
+            if layer is not None and call.operation not in ("embeddings", "rerank"):
+                layer.sign()
         if request is not None and request.stream and request.with_body is not None and not self._known_to_refuse():
             self.asked = request.dialect.ask_usage(request.body)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, cast
 
-from opentelemetry import trace
-
 from otel_llm.spec import Activity
 from otel_llm_semconv import attributes as A
 
@@ -36,11 +34,6 @@ def tool(name: str | None, call_id: str | None = None, *, type: str = "function"
 def retrieval(source: str | None, top_k: int | None = None) -> Activity:
     """A search for `top_k` documents in `source`."""
     return Activity("retrieval", source, {A.GEN_AI_DATA_SOURCE_ID: source, A.GEN_AI_RETRIEVAL_TOP_K: top_k})
-
-
-def unless_begun(activity: Activity) -> Activity | None:
-    """None if it has begun already: a method of a framework may call another one that does the same, or itself."""
-    return None if getattr(trace.get_current_span(), "name", None) == activity.title else activity
 
 
 def own_class(instance: Any, packages: Collection[str]) -> str | None:

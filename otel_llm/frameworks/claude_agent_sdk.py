@@ -23,7 +23,8 @@ from otel_llm.engine.frames import Frames
 from otel_llm.frameworks import activities
 from otel_llm.frameworks.mcp import leave_word
 from otel_llm.guard import guard
-from otel_llm.spec import Activity, Integration, Report, Step
+from otel_llm.interaction import sum_up
+from otel_llm.spec import Activity, Integration, Report, Step, nothing
 from otel_llm_semconv import attributes as A
 
 _connections: WeakKeyDictionary[Any, _Connection] = WeakKeyDictionary()
@@ -33,27 +34,26 @@ class _Connection:
     """One process, and what is known of its turn."""
 
     def __init__(self, frames: Frames, *, resumed: bool) -> None:
-        self._frames = frames
+        self._frames, self._start = frames, partial(frames.start, attach=False)
         self._began = time.time_ns()
         self._context: otel_context.Context | None = None
         """Where the client asked last; None inside of `query()`, which is an agent of its own."""
-        self._told = Told(resumed=resumed)
-        self._tools: dict[str, str] = {}
-        """Names of those that run, by id; none once somebody in here serves it."""
+        self._told, self._tools = Told(resumed=resumed), dict[str, str]()
+        """Names of the tools that run, by id; none once somebody in here serves it."""
 
     def begin(self, context: otel_context.Context | None = None) -> None:
         """A turn begins, if none is under way: the client asks, or the process goes on by itself."""
-        if context is not None:
-            self._context = context
+        self._context = context if context is not None else self._context
         if self._context is not None and self not in self._frames:
             self._began = time.time_ns()
             with within(self._context):
-                self._frames.start(self, None, *activities.agent(None), attach=False)
+                self._start(self, None, *activities.agent(None))
 
     def take(self, message: dict[str, Any]) -> None:
         """The process says something."""
         if message.get("type") == "assistant":
             self.begin()
+            sum_up(text(get(message, "message", "id")), self._context)
         with guard:
             self._record(self._told.take(message))
         for block in items(message, "message", "content"):
@@ -83,13 +83,12 @@ class _Connection:
         self._frames.end(self, error, {A.GEN_AI_CONVERSATION_ID: session})
         self._began = time.time_ns()
 
-    def _use(self, block: Any, subagent: str | None) -> None:
-        id_, name, around = block["id"], block["name"], (self, subagent, "agent")
+    def _use(self, use: Any, subagent: str | None) -> None:
+        id_, name, around = use["id"], use["name"], (self, subagent, "agent")
         self._tools[id_] = name
-        start = partial(self._frames.start, attach=False)
-        start((self, id_), around if around in self._frames else self, *activities.tool(name, id_))
+        self._start((self, id_), around if around in self._frames else self, *activities.tool(name, id_))
         if name in ("Agent", "Task"):
-            start((self, id_, "agent"), (self, id_), *activities.agent(text(get(block, "input", "subagent_type"))))
+            self._start((self, id_, "agent"), (self, id_), *activities.agent(text(get(use, "input", "subagent_type"))))
 
     def _finish(self, id_: str, error: Exception | None = None) -> None:
         self._tools.pop(id_, None)
@@ -97,15 +96,11 @@ class _Connection:
         self._frames.end((self, id_), error)
 
     def _record(self, calls: list[Call]) -> None:
-        began, ended = self._began, time.time_ns()
-
-        def read(call: Call) -> None:
-            call.started_ns, call.duration_ns = began, ended - began
-
         for call in calls:
             # Nobody beneath can have recorded it: it was made in the other process.
             self._frames.start_call(id(call), self, call)
-            self._frames.end(id(call), read=read)
+            call.started_ns = self._began
+            self._frames.end(id(call), read=nothing)
 
 
 def _failure(kind: Any, failed: Any) -> Exception | None:
@@ -113,7 +108,7 @@ def _failure(kind: Any, failed: Any) -> Exception | None:
     return type(str(kind), (Exception,), {"__module__": "builtins"})() if failed else None
 
 
-def _query(_client: Any, _args: Any, _kwargs: Any) -> Activity:
+def _query(*_: Any) -> Activity:
     return activities.agent(None)
 
 

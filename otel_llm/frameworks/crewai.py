@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from otel_llm.engine.frames import unless_begun
 from otel_llm.frameworks import activities
-from otel_llm.frameworks.activities import unless_begun
 from otel_llm.guard import guard
 from otel_llm.spec import Activity, Hook, Integration, Step
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from otel_llm.dialects.reading import get, text
+from otel_llm.engine.frames import unless_begun
 from otel_llm.frameworks import activities
 from otel_llm.spec import Activity, Arrival, Integration, Step
 
@@ -42,7 +43,7 @@ def _agent(agent: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Activ
 
 def _tool(tool: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Activity | None:
     # `invoke_async` calls `invoke` where a tool is not asynchronous.
-    return activities.unless_begun(activities.tool(text(tool.name)))
+    return unless_begun(activities.tool(text(tool.name)))
 
 
 def _name(component: Any) -> str | None:

@@ -65,8 +65,8 @@ def _activity(span: Any) -> Activity | None:
 def _span_starts(frames: Frames, wrapped: Any, span: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     result = wrapped(*args, **kwargs)
     with guard:
-        # One that is not current has nothing inside.
-        if kwargs.get("mark_as_current", bool(args and args[0])):
+        # One that is not current has nothing inside. One of Logfire's is current in its place.
+        if kwargs.get("mark_as_current", bool(args and args[0])) or _is_logfires(span):
             frames.end(id(span))  # of one whose end got lost
             if span.span_data.type in _MODELS:
                 model = text(get(span.span_data, "model"))
@@ -74,6 +74,11 @@ def _span_starts(frames: Frames, wrapped: Any, span: Any, args: tuple[Any, ...],
             elif (activity := _activity(span)) is not None:
                 frames.start(id(span), None, *activity)
     return result
+
+
+def _is_logfires(span: Any) -> bool:
+    provider: Any = sys.modules["agents.tracing"].get_trace_provider()
+    return type(provider).__name__ == "LogfireTraceProviderWrapper" and type(span).__name__ != "NoOpSpan"
 
 
 def _span_finishes(frames: Frames, wrapped: Any, span: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -61,8 +61,9 @@ def _old_node(run: Any, args: tuple[Any, ...], _kwargs: Any) -> Activity | None:
 
 
 def _told(graph: Any) -> bool:
-    # Not that of an agent; and Logfire tells them all.
-    return graph.auto_instrument and "logfire" not in sys.modules
+    # Not that of an agent; and Logfire, once it is configured, tells them all.
+    logfire = get(sys.modules.get("logfire"), "DEFAULT_LOGFIRE_INSTANCE", "config", "_initialized")
+    return graph.auto_instrument and not logfire
 
 
 pydantic_ai = Integration(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
+from importlib import import_module
 from importlib.metadata import distributions
-from typing import Any
+from os import devnull
+from typing import Any, Protocol
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_llm
@@ -17,7 +20,8 @@ from otel_llm.frameworks import FrameworkInstrumentor
 from otel_llm.integrations import SDKInstrumentor
 from otel_llm_semconv import attributes as A
 from tests.conformance.surfaces import got
-from tests.conftest import PROJECTS, Spans
+from tests.conftest import Spans
+from tests.matrix import BESIDE
 
 _BUCKETS = {
     "input": A.OTEL_LLM_USAGE_INPUT,
@@ -135,13 +139,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if "tell" in getattr(item, "fixturenames", ())]
 
 
+_INSTRUMENTORS: dict[str, tuple[str, str]] = {
+    "openinference": ("openinference-instrumentation-", "openinference-semantic-conventions"),
+    "openllmetry": ("opentelemetry-instrumentation-", "opentelemetry-semantic-conventions-ai"),
+    "official": ("opentelemetry-instrumentation-", "opentelemetry-util-genai"),
+}
+"""Projects whose instrumentations are found by their entry points: how their distributions begin, and what all need."""
 _APART = {
     "openinference": ("agno", "autogen", "crewai", "google_adk", "llama_index"),
     "openllmetry": ("langchain_graphs",),
+    "official": ("langchain_graphs",),
+    "logfire": ("pydantic_ai",),
+    "openlit": ("agent_framework", "langchain_graphs", "openai_agents"),
 }
 """Frameworks, by their tests, of which a project has a tree of its own, in which calls hang beside ours: with parents
-that it keeps itself, not those that are current, with spans that end after the story, or with ADK's own spans, which we
-use, taken away."""
+that it keeps itself, not those that are current, with spans that end after the story or never, with ADK's own spans,
+which we use, taken away, or with those by which pydantic-ai traces itself."""
 
 
 class _ToldError(Exception):
@@ -169,17 +182,7 @@ def pytest_pyfunc_call() -> Generator[None, object, object]:
         return True
 
 
-@pytest.fixture(scope="session")
-def theirs(request: pytest.FixtureRequest, recorder: InMemorySpanExporter) -> Iterator[set[str] | None]:
-    """Where the tests run beside a project, its instrumentations are at work. Takes the names of spans that they make.
-
-    None without such a project.
-    """
-    project: str | None = request.config.getoption("--beside")
-    if project is None:
-        yield None
-        return
-    begins, needs = PROJECTS[project]
+def _switch_on(begins: str, needs: str) -> None:
     entries = [
         entry
         for found in distributions()
@@ -191,9 +194,77 @@ def theirs(request: pytest.FixtureRequest, recorder: InMemorySpanExporter) -> It
         instrumentor = entry.load()()
         instrumentor.instrument()
         assert instrumentor.is_instrumented_by_opentelemetry, entry
+
+
+def _logfire(names: Iterable[str], recorder: InMemorySpanExporter) -> None:
+    # It has a provider of its own, whose spans are kept, too.
+    logfire: Any = import_module("logfire")
+    keep = SimpleSpanProcessor(recorder)
+    logfire.configure(send_to_logfire=False, console=False, additional_span_processors=[keep])
+    for name in names:
+        getattr(logfire, f"instrument_{name}")()
+
+
+def _openlit(names: Iterable[str], _: InMemorySpanExporter) -> None:
+    kinds: Any = import_module("openlit._instrumentors")
+    # Not those of HTTP and of databases, which take long; and no prices from the network.
+    others = [name for name in kinds.MODULE_NAME_MAP if name not in names]
+    openlit: Any = import_module("openlit")
+    openlit.init(disable_metrics=True, disable_events=True, disabled_instrumentors=others, pricing_json=devnull)
+    for name in names:
+        assert kinds.get_instrumentor_class(name)().is_instrumented_by_opentelemetry, name
+
+
+@pytest.fixture(scope="session")
+def theirs(request: pytest.FixtureRequest, recorder: InMemorySpanExporter) -> Iterator[set[str] | None]:
+    """Where the tests run beside a project, its instrumentations are at work. Takes the names of spans that they make.
+
+    None without such a project.
+    """
+    project: str | None = request.config.getoption("--beside")
+    if project is None:
+        yield None
+        return
+    if project in _INSTRUMENTORS:
+        _switch_on(*_INSTRUMENTORS[project])
+    else:
+        tests = request.session.items[0].path.stem.removeprefix("test_")
+        framework = next(name for name in BESIDE[project] if tests.startswith(name))
+        {"logfire": _logfire, "openlit": _openlit}[project](BESIDE[project][framework], recorder)
     made: set[str] = set()
     yield made
     assert made
+
+
+class Books(Protocol):
+    """Who keeps the bill of a story."""
+
+    def clear(self) -> None:
+        """Forget what was billed so far."""
+        ...
+
+    def hold(self, spans: Sequence[ReadableSpan]) -> int:
+        """Hold the spans against the bill; how many calls there were."""
+        ...
+
+
+class _Provider:
+    def __init__(self, provider: OfflineProvider) -> None:
+        self._provider = provider
+
+    def clear(self) -> None:
+        self._provider.settle()
+        self._provider.clear()
+
+    def hold(self, spans: Sequence[ReadableSpan]) -> int:
+        held_against_bill(spans, self._provider)
+        return len(self._provider.bill)
+
+
+@pytest.fixture
+def books(provider: OfflineProvider) -> Books:
+    """Those of the offline provider."""
+    return _Provider(provider)
 
 
 Tell = Callable[[Callable[[], Any]], Awaitable[str]]
@@ -202,7 +273,7 @@ Tell = Callable[[Callable[[], Any]], Awaitable[str]]
 @pytest.fixture
 def tell(
     request: pytest.FixtureRequest,
-    provider: OfflineProvider,
+    books: Books,
     spans: Spans,
     recorder: InMemorySpanExporter,
     instrumentors: list[SDKInstrumentor],
@@ -220,8 +291,7 @@ def tell(
 
     async def run(act: Callable[[], Any]) -> str:
         bare = await got(act())
-        provider.settle()
-        provider.clear()
+        books.clear()
         for instrumentor in every:
             instrumentor.instrument()
         spans()
@@ -235,9 +305,8 @@ def tell(
         assert not [span.name for span in others if said(span, A.OTEL_LLM_COST_STATUS)]
         assert {(said(span, A.OTEL_LLM_INTERACTION_ID), said(span, A.USER_ID)) for span in ended} == {(it.id, "u-1")}
         assert len({trace_of(span) for span in ended}) == 1
-        held_against_bill(ended, provider)
-        assert it.calls == len(provider.bill)
-        if beside and name in _APART[beside]:
+        assert it.calls == books.hold(ended)
+        if beside and name in _APART.get(beside, ()):
             raise _ToldError
         return tree(ended) if theirs is None else _Story(tree(ended, past=others))
 

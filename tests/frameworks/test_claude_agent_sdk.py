@@ -18,7 +18,6 @@ sdk: Any = pytest.importorskip("claude_agent_sdk", reason="claude-agent-sdk has 
 import openai
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
 import otel_llm
@@ -28,10 +27,9 @@ from otel_llm.integrations import SDKInstrumentor
 from otel_llm_semconv import attributes as A
 from tests.conftest import Spans
 from tests.frameworks import fake_claude
-from tests.frameworks.conftest import model_calls, said, stories, trace_of, tree
+from tests.frameworks.conftest import Books, Tell, model_calls, said, stories, tree
 
 Steps = list[dict[str, Any]]
-Tell = Callable[[Callable[[], Awaitable[Any]]], Awaitable[str]]
 
 HAIKU = "claude-haiku-4-5"
 WORK: Steps = [
@@ -99,35 +97,22 @@ def at_work(no_fault: None, instrumentors: list[SDKInstrumentor]) -> Iterator[No
         instrumentor.uninstrument()
 
 
+class _Process:
+    def __init__(self, bill: Path) -> None:
+        self._bill = bill
+
+    def clear(self) -> None:
+        self._bill.unlink()
+
+    def hold(self, spans: Sequence[ReadableSpan]) -> int:
+        held_against(spans, self._bill)
+        return len(model_calls(spans))
+
+
 @pytest.fixture
-def told(
-    bill: Path,
-    spans: Spans,
-    recorder: InMemorySpanExporter,
-    instrumentors: list[SDKInstrumentor],
-    no_fault: None,
-) -> Iterator[Tell]:
-    """Run a program without and with instrumentation, as `tell` does, but held against the bill of the process."""
-    every = [*instrumentors, *(kind() for kind in FrameworkInstrumentor.__subclasses__())]
-
-    async def run(act: Callable[[], Awaitable[Any]]) -> str:
-        bare = await act()
-        bill.unlink()  # noqa: ASYNC240 - it is small
-        for instrumentor in every:
-            instrumentor.instrument()
-        spans()
-        recorder.clear()
-        with otel_llm.interaction("ask", user_id="u-1") as it:
-            assert await act() == bare
-        found = spans()
-        assert {(said(span, A.OTEL_LLM_INTERACTION_ID), said(span, A.USER_ID)) for span in found} == {(it.id, "u-1")}
-        assert len({trace_of(span) for span in found}) == 1
-        held_against(found, bill)
-        return tree(found)
-
-    yield run
-    for instrumentor in every:
-        instrumentor.uninstrument()
+def books(bill: Path) -> Books:
+    """Those of the process."""
+    return _Process(bill)
 
 
 def held_against(found: Sequence[ReadableSpan], bill: Path) -> None:
@@ -156,12 +141,17 @@ def held_against(found: Sequence[ReadableSpan], bill: Path) -> None:
         assert span in calls or not [name for name in span.attributes or {} if name.startswith("gen_ai.usage.")]
 
 
+def is_inside() -> bool:
+    """Whether a span of ours is current where the caller steps through an agent's messages."""
+    scope = getattr(trace.get_current_span(), "instrumentation_scope", None)
+    return scope is not None and scope.name == "otel_llm.claude_agent_sdk"
+
+
 async def ask(steps: Steps, **options: Any) -> list[str]:
     """The messages of a question."""
-    around = trace.get_current_span()
     kinds: list[str] = []
     async for message in sdk.query(prompt=json.dumps(steps), options=sdk.ClaudeAgentOptions(**options)):
-        assert trace.get_current_span() is around
+        assert not is_inside()
         kinds.append(repr(message))
     return kinds
 
@@ -185,13 +175,12 @@ async def streamed(steps: Steps, **options: Any) -> list[str]:
 
 async def talk(*turns: Steps, **options: Any) -> list[str]:
     """The messages of a conversation."""
-    around = trace.get_current_span()
     kinds: list[str] = []
     async with sdk.ClaudeSDKClient(sdk.ClaudeAgentOptions(**options)) as client:
         for steps in turns:
             await client.query(json.dumps(steps))
             async for message in client.receive_response():
-                assert trace.get_current_span() is around
+                assert not is_inside()
                 kinds.append(repr(message))
     return kinds
 
@@ -205,24 +194,24 @@ def failures(found: Sequence[ReadableSpan]) -> dict[str, str]:
 
 class TestStories:
     @pytest.mark.parametrize("way", [ask, streamed, talk])
-    async def test_a_turn_with_tools_at_once(self, way: Callable[..., Awaitable[Any]], told: Tell) -> None:
-        assert await told(lambda: way(WORK)) == AGENT
+    async def test_a_turn_with_tools_at_once(self, way: Callable[..., Awaitable[Any]], tell: Tell) -> None:
+        assert await tell(lambda: way(WORK)) == AGENT
 
-    async def test_every_turn_of_a_conversation_counts_what_is_new(self, told: Tell) -> None:
+    async def test_every_turn_of_a_conversation_counts_what_is_new(self, tell: Tell) -> None:
         turn = AGENT.removeprefix("ask INTERNAL\n")
         plain = "  invoke_agent INTERNAL\n    chat claude-sonnet-4-5 CLIENT"
         # Old versions do not know the message.
         forget: Steps = [{"forget": {}}] if hasattr(sdk, "ConversationResetMessage") else []
-        story = await told(lambda: talk(TURN, WORK, [*forget, *TURN], TURN))
+        story = await tell(lambda: talk(TURN, WORK, [*forget, *TURN], TURN))
         assert sorted(story.split("\n  invoke")) == sorted(
             f"ask INTERNAL\n{turn}\n{plain}\n{plain}\n{plain}".split("\n  invoke")
         )
 
     @pytest.mark.parametrize("way", [ask, talk])
     async def test_a_subagent_is_inside_of_the_tool_that_runs_it(
-        self, way: Callable[..., Awaitable[Any]], told: Tell
+        self, way: Callable[..., Awaitable[Any]], tell: Tell
     ) -> None:
-        assert await told(lambda: way(TEAM)) == (
+        assert await tell(lambda: way(TEAM)) == (
             "ask INTERNAL\n"
             "  invoke_agent INTERNAL\n"
             "    chat claude-haiku-4-5 CLIENT\n"

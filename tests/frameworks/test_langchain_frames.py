@@ -7,10 +7,12 @@ import gc
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
+import openai
 import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
+from examples.offline_provider import OfflineProvider
 from otel_llm.call import Call
 from otel_llm.engine.frames import Frames
 from otel_llm_semconv import attributes as A
@@ -75,6 +77,23 @@ def test_a_lost_call_is_a_call_of_which_nothing_is_known(spans: Spans) -> None:
     assert said(call, A.GEN_AI_USAGE_INPUT_TOKENS) is None
     assert said(call, A.OTEL_LLM_COST_NANO_USD) is None
     assert said(call, A.OTEL_LLM_LAYER) == "framework"
+
+
+@pytest.mark.usefixtures("instrumented")
+def test_a_call_counts_once_in_a_context_of_somebody_elses(provider: OfflineProvider, spans: Spans) -> None:
+    table, client = frames(), openai.OpenAI(base_url=provider.openai_url, api_key="any")
+    before = otel_context.get_current()
+    table.start_call(1, None, one_call())
+    # A copy that was made before the call, as OpenTelemetry's own instrumentation of LangChain attaches it.
+    detached = otel_context.attach(otel_context.Context(before))
+    client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "Why?"}])
+    otel_context.detach(detached)
+    table.end(1, read=lambda call: None)
+    # What comes after it is none of it.
+    client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "Why?"}])
+    table.start_call(2, None, one_call())
+    table.end(2, read=lambda call: None)
+    assert [said(call, A.OTEL_LLM_LAYER) for call in model_calls(spans())] == ["sdk", "sdk", "framework"]
 
 
 def test_a_frame_finds_its_parent_wherever_it_runs(spans: Spans) -> None:
