@@ -228,47 +228,48 @@ def build(names: tuple[str, ...]) -> int:
     return done([UV, "venv", "--quiet", "--allow-existing", "--python", sys.executable, home]) or done(install)
 
 
-def test(names: tuple[str, ...]) -> int:
-    """Run the tests of an environment in it; the exit code."""
-    home, projects = FOLDER / "-".join(names), projects_of(names) or [None]
-
-    def told(project: str | None) -> int:
-        tests: list[str | Path] = [home / "bin" / "python", "-m", "pytest", *tests_of(names), *sys.argv[1:]]
-        tests += ["-o", f"cache_dir={home / 'cache' / (project or '')}"]
-        # What they are warned of is theirs.
-        tests += ["--beside", project, "-W", "ignore"] if project is not None else []
-        # As in `.ci/run`: real sockets and clocks get a second try, alone.
-        again = [*tests, "--last-failed", "--last-failed-no-failures", "none"]
-        return done([*tests, "-n", "2"] if len(projects) == 1 else tests) and done(again)
-
-    # Two projects at once, each in one process: to import a framework takes longer than its stories.
-    with ThreadPoolExecutor(2) as both:
-        return max(both.map(told, projects))
+def command(names: tuple[str, ...], project: str | None) -> list[str | Path]:
+    """How the tests of an environment run in it, beside a project's instrumentations or alone."""
+    home = FOLDER / "-".join(names)
+    tests: list[str | Path] = [home / "bin" / "python", "-m", "pytest", *tests_of(names), *sys.argv[1:]]
+    tests += ["-o", f"cache_dir={home / 'cache' / (project or '')}"]
+    # What they are warned of is theirs.
+    return [*tests, "--beside", project, "-W", "ignore"] if project is not None else tests
 
 
 def run(names: tuple[str, ...]) -> int:
     """Build an environment, run the tests in it; the exit code."""
-    return build(names) or test(names)
+    return build(names) or max(done(command(names, project)) for project in projects_of(names) or [None])
 
 
 def done(step: list[str | Path]) -> int:
-    """Run it; its exit code."""
-    return subprocess.run([str(part) for part in step], cwd=ROOT, check=False).returncode
+    """Run it, and print what it printed in one piece; its exit code."""
+    ran = subprocess.run([str(part) for part in step], cwd=ROOT, check=False, stdout=-1, stderr=-2, encoding="utf-8")
+    print(ran.stdout, end="", flush=True)
+    return ran.returncode
 
 
 def main() -> int:
-    """1 if an environment fails, else 0. The next ones are built while one is tested."""
-    failed: list[str] = []
-    with ThreadPoolExecutor(1) as builder:
-        builds = [(names, builder.submit(build, names)) for names in environments()]
-        for names, built in builds:
-            began = time.monotonic()
-            code = built.result() or test(names)
-            print(f"{'-'.join(names)}: {code or 'passed'}, {time.monotonic() - began:.0f} s", flush=True)
-            if code:
-                failed.append("-".join(names))
-    if failed:
-        print(f"failed: {', '.join(failed)}", flush=True)
+    """1 if tests fail twice, else 0.
+
+    Two runs go side by side, one process each: to import a framework takes longer than its stories. The next
+    environments are built beside them. As in `.ci/run`, real sockets and clocks get a second try, alone.
+    """
+    began = time.monotonic()
+
+    def tell(run: tuple[tuple[str, ...], str | None]) -> int:
+        code = built[run[0]].result() or done(command(*run))
+        print(f"{titles[run]}: {code or 'passed'}, after {time.monotonic() - began:.0f} s", flush=True)
+        return code
+
+    with ThreadPoolExecutor(1) as builder, ThreadPoolExecutor(2) as testers:
+        built = {names: builder.submit(build, names) for names in environments()}
+        runs = [(names, project) for names in built for project in projects_of(names) or [None]]
+        titles = {(names, project): "-".join([*names, *([project] if project else [])]) for names, project in runs}
+        codes = dict(zip(runs, testers.map(tell, runs), strict=True))
+    again = [run for run in runs if codes[run]]
+    failed = [titles[run] for run in again if build(run[0]) or done([*command(*run), "--last-failed"])]
+    print(f"failed twice: {', '.join(failed) or 'none'}", flush=True)
     return bool(failed)
 
 

@@ -140,14 +140,15 @@ class Guide(dspy.Module):
 
     def forward(self, question: str) -> Any:
         context = self.search("Tea").passages
-        thoughts = [(self.think, {"question": question, "context": context}), (self.planner, {"question": question})]
+        # By name, as the tree has what overlaps: on a busy machine the one may end before the other begins.
+        thoughts = [(self.planner, {"question": question}), (self.think, {"question": question, "context": context})]
         dspy.Parallel(num_threads=2, disable_progress_bar=True)(thoughts)
         return self.helper(question=question)
 
     async def aforward(self, question: str) -> Any:
         context = self.search("Tea").passages
         await asyncio.gather(
-            self.think.acall(question=question, context=context), self.planner.acall(question=question)
+            self.planner.acall(question=question), self.think.acall(question=question, context=context)
         )
         return await self.helper.acall(question=question)
 
