@@ -17,6 +17,9 @@ SERVER_SENT_EVENTS = "text/event-stream"
 JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonl", "application/stream+json")
 AMAZON_EVENTS = "application/vnd.amazon.eventstream"
 
+DONE = b"[DONE]"
+"""How the streams of OpenAI, and of those who speak as it does, end."""
+
 # Id and model are in one of the first events: Azure begins with its content filter's verdict.
 HEAD = 3
 # A body that is no stream is kept until it is whole; not beyond this many bytes.
@@ -30,7 +33,7 @@ class Framing(Protocol):
     """How a body is cut into events."""
 
     def feed(self, data: bytes) -> bytes:
-        """Take a piece of the body; what of it the caller gets now."""
+        """Take a piece of the body; what of it the caller gets now. Nothing that fails in there is raised."""
         ...
 
     def rest(self) -> bytes:
@@ -41,39 +44,52 @@ class Framing(Protocol):
 class ServerSentEvents:
     """Events end with an empty line. Where some may be hidden, the caller gets whole events only, without the `marks`.
 
-    After the first ones, whole events in which `search` finds nothing are not even cut.
+    After the first ones, whole events in which nothing is found that is `wanted` are not even cut.
     """
 
     def __init__(
         self,
         take: Take,
-        search: Callable[[bytes], object] | None = None,
+        wanted: re.Pattern[bytes] | None = None,
         *,
         hides: bool = False,
         marks: tuple[bytes, ...] = (),
     ) -> None:
         self._take = take
-        self._search = search
+        self._search = wanted.search if wanted is not None else None
         self._hides = hides
         self._marks = marks if hides else ()
+        self._mark = b""
+        """The one of them that this server writes, once it has."""
         self._tail = b""
-        self._first = HEAD if search is not None else sys.maxsize
+        self._first = HEAD if wanted is not None else sys.maxsize
+        self._quick = False
+        """The next piece may be whole events that do not matter."""
 
     def feed(self, data: bytes) -> bytes:
         """Take whole events, keep what is left."""
-        # This is what happens for every piece of a stream.
+        # This is what happens for every piece of a stream: as few calls as can be, and none that could fail.
         if (
-            self._first <= 0
-            and not self._tail
+            self._quick
+            and data.__class__ is bytes
             and data[-2:] == b"\n\n"
+            and data[-8:-2] != DONE
             and self._search is not None
             and self._search(data) is None
         ):
+            if self._mark:
+                return data.replace(self._mark, b"")
             return self._without_marks(data) if self._marks else data
+        with guard:
+            return self._cut(data)
+        return data
+
+    def _cut(self, data: bytes) -> bytes:
         whole = self._tail + data
         end = b"\r\n\r\n" if b"\r\n" in whole else b"\r\r" if b"\r\r" in whole else b"\n\n"
         *events, self._tail = whole.split(end)
         given = b"".join([self._given(event, end) for event in events])
+        self._quick = self._first <= 0 and not self._tail
         return given if self._hides else data
 
     def rest(self) -> bytes:
@@ -92,7 +108,7 @@ class ServerSentEvents:
     def _without_marks(self, data: bytes) -> bytes:
         for mark in self._marks:
             if mark in data:
-                self._marks = (mark,)  # a server writes it in one way
+                self._mark, self._marks = mark, (mark,)  # a server writes it in one way
                 return data.replace(mark, b"")
         return data
 
@@ -127,7 +143,11 @@ class AmazonEvents:
 
     def feed(self, data: bytes) -> bytes:
         """Take whole frames, keep what is left."""
-        buffer = self._tail + data
+        with guard:
+            self._tail = self._cut(self._tail + data)
+        return data
+
+    def _cut(self, buffer: bytes) -> bytes:
         while len(buffer) >= 16:
             total, headers = struct.unpack_from(">II", buffer)
             if len(buffer) < total or total < 16:
@@ -137,8 +157,7 @@ class AmazonEvents:
                 kind = _KIND.search(head)
                 if kind:
                     self._take(amazon_event(kind[2], frame, failure=kind[1] == b"exception"))
-        self._tail = buffer
-        return data
+        return buffer
 
     def rest(self) -> bytes:
         """Half a frame says nothing."""
@@ -154,9 +173,10 @@ class Lines:
 
     def feed(self, data: bytes) -> bytes:
         """Take whole lines, keep what is left."""
-        *lines, self._tail = (self._tail + data).split(b"\n")
-        for line in lines:
-            self._line(line)
+        with guard:
+            *lines, self._tail = (self._tail + data).split(b"\n")
+            for line in lines:
+                self._line(line)
         return data
 
     def rest(self) -> bytes:
@@ -180,11 +200,12 @@ class Document:
 
     def feed(self, data: bytes) -> bytes:
         """Take the document as soon as it is whole: the caller may close before the end of the connection."""
-        if len(self._so_far) < _LARGEST_DOCUMENT and (self._so_far or data.lstrip().startswith(b"{")):
-            self._so_far += data
-            if self._so_far.rstrip().endswith(b"}"):
-                with suppress(json.JSONDecodeError):
-                    self._take(json.loads(self._so_far))
+        with guard:
+            if len(self._so_far) < _LARGEST_DOCUMENT and (self._so_far or data.lstrip().startswith(b"{")):
+                self._so_far += data
+                if self._so_far.rstrip().endswith(b"}"):
+                    with suppress(json.JSONDecodeError):
+                        self._take(json.loads(self._so_far))
         return data
 
     def rest(self) -> bytes:

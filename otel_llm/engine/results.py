@@ -17,6 +17,7 @@ from otel_llm.engine.pending import count_once, pending, seen
 from otel_llm.engine.recording import Recording, begin
 from otel_llm.engine.tap import attach, tap
 from otel_llm.framing import Lines
+from otel_llm.guard import guard
 from otel_llm.spec import Batch, Dialect, Late, Request
 
 # Seconds in which who is told of the end, by a webhook, asks for it.
@@ -114,12 +115,13 @@ class _BatchLines(Lines):
 
     def feed(self, data: bytes) -> bytes:
         """Take whole lines, keep what is left."""
-        if self._is_batch is None and len(start := self._tail + data) >= _ENOUGH:
-            self._is_batch = self._begins.match(start) is not None
-        if self._is_batch:
-            return super().feed(data)
-        if self._is_batch is None:
-            self._tail += data
+        with guard:
+            if self._is_batch is None and len(start := self._tail + data) >= _ENOUGH:
+                self._is_batch = self._begins.match(start) is not None
+            if self._is_batch:
+                return super().feed(data)
+            if self._is_batch is None:
+                self._tail += data
         return data
 
     def rest(self) -> bytes:

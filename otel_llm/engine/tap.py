@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache, partial
+from functools import partial
 from typing import Any, Protocol, Self, TypeVar
 from weakref import WeakSet
 
@@ -24,6 +23,7 @@ from otel_llm.engine.recording import Recording
 from otel_llm.estimate import estimate, wanted, words
 from otel_llm.framing import (
     AMAZON_EVENTS,
+    DONE,
     HEAD,
     JSON_LINES,
     SERVER_SENT_EVENTS,
@@ -39,14 +39,6 @@ from otel_llm.late import at_the_end, later
 from otel_llm.spec import Dialect, Follower
 
 T = TypeVar("T")
-
-
-@cache
-def _search(wanted: re.Pattern[bytes]) -> Callable[[bytes], object]:
-    """Finds what a dialect wants, or the last event of OpenAI's streams."""
-    search = wanted.search
-    # Apart, because a pattern that may begin with either is searched for several times as slowly.
-    return lambda raw: search(raw) or (raw.endswith(_DONE) or None)
 
 
 _open: WeakSet[_Reader] = WeakSet()
@@ -76,7 +68,7 @@ def tap(response: Any, recording: Recording, dialect: Dialect) -> None:
     hides = kind == SERVER_SENT_EVENTS and recording.asked is not None
     framing: Framing
     if kind == SERVER_SENT_EVENTS:
-        framing = ServerSentEvents(reader.event, reader.search, hides=hides, marks=dialect.usage_marks)
+        framing = ServerSentEvents(reader.event, reader.wanted, hides=hides, marks=dialect.usage_marks)
     elif kind == AMAZON_EVENTS:
         framing = AmazonEvents(reader.event)
     elif kind in JSON_LINES:
@@ -121,8 +113,8 @@ class _Reader:
         "ended",
         "over",
         "recording",
-        "search",
         "streamed",
+        "wanted",
     )
 
     def __init__(self, recording: Recording, dialect: Dialect, *, streamed: bool) -> None:
@@ -137,7 +129,7 @@ class _Reader:
         self._words: list[str] | None = [] if wanted() else None
         """The text of the stream, where estimates are asked for."""
         whole = self._words is not None or recording.capture is not None
-        self.search = None if dialect.wanted is None or whole else _search(dialect.wanted)
+        self.wanted = None if whole else dialect.wanted
         """Finds what matters in the raw bytes of an event; None where all may matter."""
         _open.add(self)
 
@@ -147,10 +139,10 @@ class _Reader:
         self._events += 1
         if self._events == 1:
             self.recording.call.time_to_first_chunk = self.recording.elapsed_ns() / 1e9
-        elif self.search is not None and self._events > HEAD and self.search(raw) is None:
+        elif self.wanted is not None and self._events > HEAD and not (self.wanted.search(raw) or raw.endswith(DONE)):
             return False
         data = payload(raw)
-        if data == b"[DONE]":
+        if data == DONE:
             self.last()
         if not data.startswith(b"{") or dialect.fold is None:
             return False
@@ -191,7 +183,7 @@ class _Reader:
 
     def server_sent(self) -> Callable[[bytes], None]:
         """For `follow`, where the stream is bytes of server-sent events, cut anywhere: takes the events in them."""
-        framing = ServerSentEvents(self.event, self.search)
+        framing = ServerSentEvents(self.event, self.wanted)
 
         def feed(piece: bytes) -> None:
             framing.feed(piece)
@@ -305,8 +297,6 @@ class _Reader:
         self.abandoned()
 
 
-# The last event of OpenAI's streams, as it is and with its empty line.
-_DONE = (b"[DONE]", b"[DONE]\n\n")
 # Whose exceptions mean that the body could not be read; any other is the caller's own, while it was reading.
 _READERS = frozenset(
     {
@@ -345,22 +335,17 @@ class _Tap(Proxy):
         self._self_hides = hides
 
     def _self_taking(self) -> Callable[[bytes], bytes]:
-        # A closure, because this happens for every piece of a stream, and a proxy's attributes are slow to find.
+        # What happens for every piece of a stream, found once: a proxy's attributes are slow to find.
         feed, decoder, hides = self._self_framing.feed, self._self_decoder, self._self_hides
 
-        def take(data: bytes) -> bytes:
-            with guard:
-                return feed(data)
-            return data
-
-        def decode_and_take(data: bytes) -> bytes:
+        def decode_and_feed(data: bytes) -> bytes:
             if hides:
-                return take(_joined(decoder.decode(data)))  # raises what it would have raised for the caller
+                return feed(_joined(decoder.decode(data)))  # raises what it would have raised for the caller
             with guard:
                 feed(_joined(decoder.decode(data)))
             return data
 
-        return take if decoder is None else decode_and_take
+        return feed if decoder is None else decode_and_feed
 
     def _self_rest(self) -> bytes:
         decoder, framing = self._self_decoder, self._self_framing
