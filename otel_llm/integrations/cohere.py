@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from otel_llm.dialects.cohere import chat, embeddings, rerank
 from otel_llm.engine.recording import current_recording
-from otel_llm.guard import guard
+from otel_llm.integrations.retries import retry
 from otel_llm.integrations.sent import client_patches, reader
 from otel_llm.providers import port_of, provider_of
-from otel_llm.spec import Hook, Integration, Patch, Request
+from otel_llm.spec import Integration, Patch, Request
 
+_HTTP = "cohere.core.http_client"
 _ROUTES = {
     f"/{version}/{name}": dialect
     for version in ("v1", "v2")
@@ -35,11 +35,8 @@ def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request
     dialect = _ROUTES.get(f"/{path}")
     if dialect is None or kwargs["method"] != "POST":
         return None
-    recording = current_recording()
-    if recording is not None:
-        if kwargs.get("retries"):  # it tries again by calling itself
-            recording.retried(sys.exc_info()[1])
-        return None
+    if current_recording() is not None:
+        return None  # it tries again by calling itself
     url = urlsplit(str(client.get_base_url(kwargs.get("base_url"))))
     return Request(
         dialect=dialect,
@@ -59,15 +56,6 @@ def _read_stream(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     return replace(request, **_server(client, request.server_address, request.server_port))
 
 
-def _should_retry(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    again = wrapped(*args, **kwargs)
-    with guard:
-        recording = current_recording()
-        if again and recording is not None:
-            recording.attempt_answered((args[0] if args else kwargs["response"]).status_code)
-    return again
-
-
 cohere = Integration(
     name="cohere",
     distribution="cohere",
@@ -75,9 +63,12 @@ cohere = Integration(
     newest_major=7,
     surfaces="chat, embed, rerank; version 2 and 1; AWS and OCI clients",
     patches=(
-        Patch("cohere.core.http_client", "HttpClient.request", _read),
-        Patch("cohere.core.http_client", "AsyncHttpClient.request", _read),
-        *client_patches(_read_stream, "cohere.core.http_client", "httpx"),
+        Patch(_HTTP, "HttpClient.request", _read),
+        Patch(_HTTP, "AsyncHttpClient.request", _read),
+        *client_patches(_read_stream, _HTTP, "httpx"),
     ),
-    hooks=(Hook("cohere.core.http_client", "_should_retry", _should_retry),),
+    hooks=(
+        retry(_HTTP, "_retry_timeout", response="response"),
+        retry(_HTTP, "_retry_timeout_from_retries"),
+    ),
 )

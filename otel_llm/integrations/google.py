@@ -12,7 +12,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from otel_llm.dialects.gemini import embed, generate, images, interactions
-from otel_llm.integrations import sent, speakeasy, tenacity
+from otel_llm.integrations import retries, sent
 from otel_llm.providers import port_of, provider_of
 from otel_llm.spec import Dialect, Follower, Integration, Patch, Request
 
@@ -90,5 +90,5 @@ google = Integration(
             lambda host, port: provider_of(host, port, "gcp.gemini"),
         ),
     ),
-    hooks=(tenacity.hook("google"), speakeasy.hook(_INTERACTIONS)),
+    hooks=(retries.tenacity("google"), retries.speakeasy(_INTERACTIONS)),
 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
@@ -19,9 +18,9 @@ from otel_llm.dialects.bedrock import converse, invoked
 from otel_llm.dialects.openai_chat import chat, completions, embeddings, unasked
 from otel_llm.dialects.openai_responses import responses
 from otel_llm.engine.recording import current_recording
-from otel_llm.guard import guard
+from otel_llm.integrations.retries import retry
 from otel_llm.providers import port_of, provider_named, provider_of
-from otel_llm.spec import Dialect, Hook, Integration, Patch, Request
+from otel_llm.spec import Dialect, Integration, Patch, Request
 
 _HTTP = "litellm.llms.custom_httpx.http_handler"
 _Speaks = Dialect | Callable[[Mapping[str, Any]], Dialect]
@@ -100,14 +99,6 @@ def _answered(response: Any) -> Any:
     return response
 
 
-def _single_connection_post_request(wrapped: Any, _handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    with guard:
-        recording = current_recording()
-        if recording is not None:
-            recording.retried(sys.exc_info()[1])
-    return wrapped(*args, **kwargs)
-
-
 litellm = Integration(
     name="litellm",
     distribution="litellm",
@@ -115,5 +106,5 @@ litellm = Integration(
     newest_major=1,
     surfaces="completion, text completion, responses, embeddings, messages, Router: what it sends itself",
     patches=(Patch(_HTTP, "HTTPHandler.post", _read), Patch(_HTTP, "AsyncHTTPHandler.post", _read)),
-    hooks=(Hook(_HTTP, "AsyncHTTPHandler.single_connection_post_request", _single_connection_post_request),),
+    hooks=(retry(_HTTP, "AsyncHTTPHandler.single_connection_post_request"),),
 )

@@ -13,7 +13,7 @@ from otel_llm.call import Call
 from otel_llm.dialects.openai_chat import embeddings, unasked
 from otel_llm.dialects.reading import get, text
 from otel_llm.engine.recording import current_recording
-from otel_llm.integrations import speakeasy
+from otel_llm.integrations import retries
 from otel_llm.integrations.sent import patches
 from otel_llm.providers import provider_of
 from otel_llm.spec import Hook, Integration
@@ -68,7 +68,7 @@ mistral = Integration(
         for client in _CLIENTS
         for hook in (
             Hook(f"{client}._hooks.tracing", "get_traced_request_and_span", _get_traced_request_and_span),
-            speakeasy.hook(client),
+            retries.speakeasy(client),
         )
     ),
 )

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import copy
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from otel_llm.engine.recording import current_recording
 from otel_llm.guard import guard
+from otel_llm.integrations.retries import retry
 from otel_llm.providers import port_of, provider_of
 from otel_llm.spec import Batch, Dialect, Hook, Late, Patch, Request
 
@@ -52,7 +52,7 @@ def hooks(package: str) -> tuple[Hook, ...]:
     module = f"{package}._base_client"
     return (
         Hook(module, "BaseClient._should_retry", _should_retry),
-        Hook(module, "BaseClient._calculate_retry_timeout", _calculate_retry_timeout),
+        retry(module, "BaseClient._calculate_retry_timeout"),
         Hook(module, "SyncAPIClient._process_response", _process_response),
         Hook(module, "AsyncAPIClient._process_response", _process_response),
     )
@@ -131,17 +131,9 @@ def _transport(result: Any) -> Any:
 def _should_retry(wrapped: Any, _client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     with guard:
         recording = current_recording()
+        # Not everywhere is there an exception that tells it later.
         if recording is not None:
-            response = args[0] if args else kwargs["response"]
-            recording.attempt_answered(response.status_code)
-    return wrapped(*args, **kwargs)
-
-
-def _calculate_retry_timeout(wrapped: Any, _client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    with guard:
-        recording = current_recording()
-        if recording is not None:
-            recording.retried(sys.exc_info()[1])
+            recording.attempt_answered((args[0] if args else kwargs["response"]).status_code)
     return wrapped(*args, **kwargs)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from otel_llm.dialects.voyage import embeddings, rerank
-from otel_llm.integrations import tenacity
+from otel_llm.integrations import retries
 from otel_llm.providers import port_of
 from otel_llm.spec import Dialect, Integration, Patch, Request
 
@@ -51,5 +51,5 @@ voyage = Integration(
         for module, client in (("voyageai.client", "Client"), ("voyageai.client_async", "AsyncClient"))
         for method, dialect in _METHODS.items()
     ),
-    hooks=(tenacity.hook("voyageai"),),
+    hooks=(retries.tenacity("voyageai"),),
 )

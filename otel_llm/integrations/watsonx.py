@@ -5,14 +5,11 @@ Above them it asks again when a limit is hit: these are calls of their own. Bene
 
 from __future__ import annotations
 
-from typing import Any
-
 from otel_llm.dialects import openai_chat
 from otel_llm.dialects.watsonx import chat, embeddings, generation, rerank
-from otel_llm.engine.recording import current_recording
-from otel_llm.guard import guard
+from otel_llm.integrations.retries import retry
 from otel_llm.integrations.sent import patches
-from otel_llm.spec import Hook, Integration
+from otel_llm.spec import Integration
 
 _ROUTES = {
     "/text/chat": chat,
@@ -27,25 +24,6 @@ _ROUTES = {
 }
 _CLIENTS = "ibm_watsonx_ai._wrappers.httpx.client"
 _RETRIES = "ibm_watsonx_ai._wrappers.httpx.retry_transport.retry_transport_mixin"
-
-
-def _get_sleep_time(wrapped: Any, _transport: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    sleep = wrapped(*args, **kwargs)
-    with guard:
-        recording = current_recording()
-        if recording is not None and sleep is not None:
-            recording.attempt_answered((args[0] if args else kwargs["response"]).status_code)
-            recording.retried(None)
-    return sleep
-
-
-def _is_retry_on_server_disconnect(wrapped: Any, _transport: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    again = wrapped(*args, **kwargs)
-    with guard:
-        recording = current_recording()
-        if recording is not None and again:
-            recording.retried(args[0] if args else kwargs["error"])
-    return again
 
 
 watsonx = Integration(
@@ -63,7 +41,7 @@ watsonx = Integration(
         lambda _host, _port: "ibm.watsonx.ai",
     ),
     hooks=(
-        Hook(_RETRIES, "RetryTransportMixin._get_sleep_time", _get_sleep_time),
-        Hook(_RETRIES, "RetryTransportMixin._is_retry_on_server_disconnect", _is_retry_on_server_disconnect),
+        retry(_RETRIES, "RetryTransportMixin._get_sleep_time", response="response", asks=True),
+        retry(_RETRIES, "RetryTransportMixin._is_retry_on_server_disconnect", error="error", asks=True),
     ),
 )
