@@ -125,6 +125,9 @@ def _trace_exits(frames: Frames, wrapped: Any, trace: Any, args: tuple[Any, ...]
     return wrapped(*args, **kwargs)
 
 
+_SPANS = {"start": _span_starts, "finish": _span_finishes, "set_error": _span_fails}
+_TRACES = {"__enter__": _trace_enters, "__exit__": _trace_exits}
+
 openai_agents = Integration(
     name="openai_agents",
     distribution="openai-agents",
@@ -137,14 +140,12 @@ openai_agents = Integration(
         Step("agents.run", "start_streaming", _run),
         Hook("agents.tool_context", "ToolContext.from_agent_context", _tool_called),
         *(
-            Report(f"agents.tracing.{module}", f"{kind}.{method}", wrapper)
+            Report(module, f"{kind}.{method}", wrapper)
             for module, kinds, wrappers in (
-                (
-                    "spans",
-                    ("SpanImpl", "NoOpSpan"),
-                    {"start": _span_starts, "finish": _span_finishes, "set_error": _span_fails},
-                ),
-                ("traces", ("TraceImpl", "NoOpTrace"), {"__enter__": _trace_enters, "__exit__": _trace_exits}),
+                ("agents.tracing.spans", ("SpanImpl", "NoOpSpan"), _SPANS),
+                ("agents.tracing.traces", ("TraceImpl", "NoOpTrace"), _TRACES),
+                # Its traces start those of the SDK, and never enter them.
+                ("logfire._internal.integrations.openai_agents", ("LogfireTraceWrapper",), _TRACES),
             )
             for kind in kinds
             for method, wrapper in wrappers.items()

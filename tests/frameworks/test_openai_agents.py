@@ -241,20 +241,21 @@ class TestStories:
             await run(support(gpt(provider)), "tea", run_config=agents.RunConfig(tracing_disabled=True))
         assert tree(spans()) == "ask INTERNAL\n  invoke_agent support INTERNAL\n    chat gpt-4o-mini CLIENT"
 
-    @both
     async def test_a_trace_of_the_user_is_a_workflow_around_its_runs(
-        self, provider: OfflineProvider, spans: Spans
+        self, provider: OfflineProvider, tell: Tell
     ) -> None:
-        with agents.trace("day trip", group_id="c-1"), agents.custom_span("morning"):
-            await run(support(gpt(provider)), "coffee")
-            await run_streamed(support(gpt(provider)), "tea")
-        assert tree(spans()) == (
-            "invoke_workflow day trip INTERNAL\n"
-            "  morning INTERNAL\n"
-            "    invoke_agent support INTERNAL\n"
-            "      chat gpt-4o-mini CLIENT\n"
-            "    invoke_agent support INTERNAL\n"
-            "      chat gpt-4o-mini CLIENT"
+        async def day() -> Any:
+            with agents.trace("day trip", group_id="c-1"), agents.custom_span("morning"):
+                return [await way(support(gpt(provider)), "tea") for way in (run, run_streamed)]
+
+        assert await tell(day) == (
+            "ask INTERNAL\n"
+            "  invoke_workflow day trip INTERNAL\n"
+            "    morning INTERNAL\n"
+            "      invoke_agent support INTERNAL\n"
+            "        chat gpt-4o-mini CLIENT\n"
+            "      invoke_agent support INTERNAL\n"
+            "        chat gpt-4o-mini CLIENT"
         )
 
     @both
