@@ -82,8 +82,7 @@ AGENTS: dict[str, tuple[str, ...]] = {
 # MCP, Agno and Haystack, OpenInference's of Haystack with a component that is defined in a function, OpenLIT's of Agno
 # (it awaits a generator) and of Strands (it cannot be imported), and its stream of OpenAI, which Semantic Kernel takes
 # for an answer. OpenLIT wants an Anthropic SDK older than the one that pydantic-ai needs, and whole distributions of
-# LlamaIndex and of Agent Framework. Beneath Logfire's spans of Google's SDK, which another provider makes, calls do not
-# tell the name of ADK's agent; of MCP, it has no more than MCP itself.
+# LlamaIndex and of Agent Framework. Logfire has of MCP no more than MCP itself.
 BESIDE: dict[str, dict[str, tuple[str, ...]]] = {
     "openinference": {
         "agent_framework": ("openai", "agent-framework"),
@@ -144,6 +143,7 @@ BESIDE: dict[str, dict[str, tuple[str, ...]]] = {
         "claude_agent_sdk": ("openai", "claude_agent_sdk"),
         "crewai": ("openai",),
         "dspy": ("openai", "dspy"),
+        "google_adk": ("google_genai",),
         "haystack": ("openai",),
         "langchain": ("openai",),
         "llama_index": ("openai",),

@@ -6,6 +6,7 @@ import time
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakValueDictionary
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -28,6 +29,8 @@ _RECORDING = otel_context.create_key("otel_llm.recording")
 _LAYER = otel_context.create_key("otel_llm.layer")
 _AGENT = otel_context.create_key("otel_llm.agent")
 _AGENT_SLOT = "_otel_llm_agent"
+_inside: WeakValueDictionary[int, Span] = WeakValueDictionary()
+"""Spans that know their agent, by id: one of another provider's, whose parent they are, does not."""
 
 # Servers that answered 400 to a stream that asked for its usage, and those that did not: (address, port).
 _refuses_usage: dict[tuple[str | None, int | None], bool] = {}
@@ -86,7 +89,7 @@ def current_agent(context: Context | None = None) -> str | None:
     """The name of the innermost agent of `context`."""
     context = otel_context.get_current() if context is None else context
     found = context.get(_AGENT)
-    name, around = getattr(trace.get_current_span(context), _AGENT_SLOT, (found, found))
+    name, around = _agent_of(trace.get_current_span(context)) or (found, found)
     # Of an agent that a span tells of and one that the context does, whichever is inside of the other.
     name = name if around == found else found
     return name if isinstance(name, str) else None
@@ -94,11 +97,19 @@ def current_agent(context: Context | None = None) -> str | None:
 
 def mark_agent(span: Span, parent: Span, context: Context | None, agent: object) -> None:
     """Have `span`, which began in `context`, and what is beneath it know its agent: `agent`, or that of its parent."""
-    known = getattr(parent, _AGENT_SLOT, None)
+    known = _agent_of(parent)
     if agent is not None:
         known = (agent, otel_context.get_value(_AGENT, context))
     if known is not None:
         setattr(span, _AGENT_SLOT, known)
+        _inside[span.get_span_context().span_id] = span
+
+
+def _agent_of(span: Span) -> tuple[object, object] | None:
+    known = getattr(span, _AGENT_SLOT, None)
+    if known is None and (parent := getattr(span, "parent", None)) is not None:
+        known = getattr(_inside.get(parent.span_id), _AGENT_SLOT, None)
+    return known
 
 
 def current_recording(context: Context | None = None) -> Recording | None:
