@@ -79,7 +79,7 @@ def sent(body: Mapping[str, Any], content: Content, facts: Facts) -> Sent | None
         if system in body:
             so_far, length = _hashed(body[system])
     # What the first step sends is the history of the conversation: other interactions did that.
-    begun = facts.begun
+    begun, seen, older = facts.begun, *facts.known
     for message in cast("list[Any]", messages):
         hashed, size = _hashed(message)
         times[hashed] = nth = times.get(hashed, 0) + 1
@@ -88,7 +88,7 @@ def sent(body: Mapping[str, Any], content: Content, facts: Facts) -> Sent | None
         own = hash((hashed, nth))
         prefixes.append((so_far, length))
         known.append(own)
-        if begun and not facts.knows(own) and _role(message) not in _NO_CALLS:
+        if begun and own not in seen and own not in older and _role(message) not in _NO_CALLS:
             for said in content.request({place: [message]}).get(A.GEN_AI_INPUT_MESSAGES, ()):
                 tools += [_tool_call(own, part) for part in said["parts"] if part["type"] == "tool_call"]
     return Sent(prefixes, known, tools)
@@ -180,6 +180,11 @@ class Facts:
         self._older: set[int] = set()
 
     @property
+    def known(self) -> tuple[Collection[int], Collection[int]]:
+        """What calls that ended have sent, the newer half and the older one."""
+        return self._seen, self._older
+
+    @property
     def loops(self) -> int:
         """Tool calls with arguments that the tool had before."""
         return sum(self._loops.values())
@@ -188,25 +193,20 @@ class Facts:
         """What a call of this very interaction did for the first time, and what again."""
         if sent is None:
             return Again()
-        resent = 0
-        for prefix, length in sent.prefixes:
-            if self._remember(prefix):
-                resent = length
-        new = {message for message in sent.messages if not self._remember(message)}
-        tools = [
-            tool for tool in sent.tools if tool.message in new and (tool.id is None or not self._remember(tool.id))
-        ]
-        loops = [tool for tool in tools if self._remember(tool.same)]
+        # Whole lists at once: a request has as many messages as the conversation is long.
+        seen, older = self._seen, self._older
+        known = [length for prefix, length in sent.prefixes if prefix in seen or prefix in older]
+        resent = known[-1] if known else 0
+        new = {message for message in sent.messages if message not in seen and message not in older}
+        self._remember([prefix for prefix, _ in sent.prefixes], sent.messages)
+        tools = [tool for tool in sent.tools if tool.message in new and (tool.id is None or self._is_news(tool.id))]
+        loops = [tool for tool in tools if not self._is_news(tool.same)]
         tokens = (call.usage.input_tokens or 0) if resent and call.usage is not None else 0
         return Again(
             tuple([tool.name for tool in tools]),
             tuple([tool.name for tool in loops]),
             round(tokens * resent / sent.prefixes[-1][1]) if tokens else 0,
         )
-
-    def knows(self, message: int) -> bool:
-        """Whether a call that ended has sent this message."""
-        return message in self._seen or message in self._older
 
     def add(self, call: Call, again: Again) -> None:
         """Count a call that just ended, of this interaction or of one inside of it. It may have no price yet."""
@@ -267,13 +267,16 @@ class Facts:
         told[teller] += 1
         self.tool_calls += told[teller] > told[1 - teller]
 
-    def _remember(self, key: int) -> bool:
-        """Whether it is known already; it is from now on."""
-        known = self.knows(key)
-        self._seen.add(key)
+    def _is_news(self, key: int) -> bool:
+        """Whether it is not known yet; it is from now on."""
+        is_news = key not in self._seen and key not in self._older
+        self._remember((key,))
+        return is_news
+
+    def _remember(self, *keys: Collection[int]) -> None:
+        self._seen.update(*keys)
         if len(self._seen) > _MOST_HASHES:
             self._older, self._seen = self._seen, set()
-        return known
 
 
 def _known(name: str, names: Collection[str]) -> str:

@@ -126,8 +126,10 @@ class ForeignCalls(SpanProcessor):
                 if not trail.covered and A.GEN_AI_REQUEST_MODEL in said and (call := _call(said)) is not None:
                     expect(call)
             elif A.GEN_AI_PROVIDER_NAME in said:
-                seen = self._count(trail, interaction_of(span, parent_context), said, span.start_time or 0)
-                setattr(kept, _SEEN, seen)
+                it = interaction_of(span, parent_context)
+                # Of a call that is an interaction of its own nobody can tell but inside of it.
+                if trail is not None or it is None or it.root is not span:
+                    setattr(kept, _SEEN, self._count(trail, it, said, span.start_time or 0))
             if trail is not None:
                 setattr(kept, _SLOT, trail)
 

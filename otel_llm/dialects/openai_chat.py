@@ -14,7 +14,7 @@ from typing import Any
 
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.content import chat_content
-from otel_llm.dialects.reading import count, fields, get, items, parameters, rest, text, ticks_in_usd
+from otel_llm.dialects.reading import Fields, count, fields, get, items, parameters, rest, text, ticks_in_usd
 from otel_llm.spec import Dialect, nothing
 from otel_llm_semconv import attributes as A
 
@@ -59,12 +59,13 @@ def _response(call: Call, body: Any) -> None:
     call.response_model = text(said.get("model"))
     usage = said.get("usage") or get(said.get("x_groq"), "usage")
     if usage is not None:
-        call.usage = _usage(usage)
+        spent = fields(usage)
+        call.usage = _usage(spent)
         if call.usage is not None and _SEARCHES.match(call.model or ""):
             call.usage.requests["web_search"] = 1
         # xAI, OpenRouter and Perplexity say what they charged; theirs is the bill.
-        call.reported_cost_usd = ticks_in_usd(usage) or call.reported_cost_usd
-        cost = fields(usage).get("cost")
+        call.reported_cost_usd = ticks_in_usd(spent.get("cost_in_usd_ticks")) or call.reported_cost_usd
+        cost = spent.get("cost")
         cost = get(cost, "total_cost") if not isinstance(cost, (int, float, str)) else cost
         if isinstance(cost, (int, float, str)) and not isinstance(cost, bool):
             call.reported_cost_usd = str(cost)
@@ -78,8 +79,7 @@ def _response(call: Call, body: Any) -> None:
     call.finish_reasons = [_FINISH.get(reason or "error", reason or "error") for reason in reasons]
 
 
-def _usage(usage: Any) -> Usage | None:
-    said = fields(usage)
+def _usage(said: Fields) -> Usage | None:
     prompt, completion = count(said.get("prompt_tokens")), count(said.get("completion_tokens"))
     total = count(said.get("total_tokens"))
     if prompt is None and completion is None:

@@ -61,7 +61,7 @@ def _response(call: Call, body: Any) -> None:
     usage = get(body, "usage")
     if usage is not None:
         call.usage = _usage(usage)
-        call.reported_cost_usd = ticks_in_usd(usage) or call.reported_cost_usd
+        call.reported_cost_usd = ticks_in_usd(get(usage, "cost_in_usd_ticks")) or call.reported_cost_usd
     if call.usage is not None:
         call.usage.requests = _fees(body)
         if count(get(usage, "input_tokens_details", "cache_write_tokens_details", "ttl_12h_tokens")):

@@ -80,9 +80,9 @@ def count(value: Any) -> int | None:
     return value if isinstance(value, int) and 0 <= value <= _MOST else None
 
 
-def ticks_in_usd(usage: Any) -> str | None:
+def ticks_in_usd(ticks: Any) -> str | None:
     """What xAI says that a request cost, in ticks of 1e-10 USD, as a decimal string in USD."""
-    ticks = count(get(usage, "cost_in_usd_ticks"))
+    ticks = count(ticks)
     return None if ticks is None else str(Decimal(ticks).scaleb(-10))
 
 
@@ -96,8 +96,7 @@ def _strings(value: Any) -> list[str]:
 def parameters(call: Call, body: Mapping[str, Any], names: Mapping[str, tuple[str, type]]) -> None:
     """Copy request parameters that were really sent: body field -> (attribute, type). Others are never made up."""
     for field, (attribute, kind) in names.items():
-        value = body.get(field)
-        if value is None or isinstance(value, bool):
+        if field not in body or (value := body[field]) is None or isinstance(value, bool):
             continue
         if kind in (int, float):
             if isinstance(value, (int, float)) and abs(value) < 2**63:  # what an attribute can hold
@@ -116,5 +115,7 @@ def rest(total: int | None, *parts: int | None) -> tuple[int | None, str | None]
     """What of `total` is in none of its `parts`, and how the numbers contradict each other if they do."""
     if total is None:
         return None, None
-    left = total - sum(part or 0 for part in parts)
+    left = total
+    for part in parts:
+        left -= part or 0
     return (left, None) if left >= 0 else (0, f"parts exceed their total {total} by {-left}")

@@ -90,7 +90,7 @@ def _response(call: Call, body: Any) -> None:
         requests={tool.removeprefix("SERVER_SIDE_TOOL_").lower(): count for tool, count in used.items()},
         inconsistent=too_much,
     )
-    call.reported_cost_usd = ticks_in_usd(fields(usage))
+    call.reported_cost_usd = ticks_in_usd(fields(usage).get("cost_in_usd_ticks"))
 
 
 # As OpenAI's chat says it, and so read by what reads that.

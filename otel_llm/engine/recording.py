@@ -135,7 +135,8 @@ def begin(tracer: Tracer, request: Request) -> Recording:
     if content is not None:
         with guard:
             recording.capture = capture(content, request.body)
-        if recording.interaction is not None:
+        # A call that is an interaction of its own comes after no other of it.
+        if recording.interaction is not None and recording.interaction.root is not recording.span:
             with guard:
                 recording.sent = sent(request.body, content, recording.interaction.facts)
     return recording
