@@ -24,9 +24,10 @@ from otel_llm.frameworks import activities
 from otel_llm.frameworks.mcp import leave_word
 from otel_llm.guard import guard
 from otel_llm.interaction import sum_up
-from otel_llm.spec import Activity, Integration, Report, Step, nothing
+from otel_llm.spec import Integration, Report, Step, nothing
 from otel_llm_semconv import attributes as A
 
+_SDK = "claude_agent_sdk._internal"
 _connections: WeakKeyDictionary[Any, _Connection] = WeakKeyDictionary()
 
 
@@ -38,7 +39,8 @@ class _Connection:
         self._began = time.time_ns()
         self._context: otel_context.Context | None = None
         """Where the client asked last; None inside of `query()`, which is an agent of its own."""
-        self._told, self._tools = Told(resumed=resumed), dict[str, str]()
+        self._told = Told(resumed=resumed)
+        self._tools: dict[str, str] = {}
         """Names of the tools that run, by id; none once somebody in here serves it."""
 
     def begin(self, context: otel_context.Context | None = None) -> None:
@@ -108,10 +110,6 @@ def _failure(kind: Any, failed: Any) -> Exception | None:
     return type(str(kind), (Exception,), {"__module__": "builtins"})() if failed else None
 
 
-def _query(*_: Any) -> Activity:
-    return activities.agent(None)
-
-
 def _ask(frames: Frames, wrapped: Any, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     with guard:
         if client._transport is not None and (connection := _connections.get(client._transport)) is not None:
@@ -155,9 +153,9 @@ claude_agent_sdk = Integration(
     newest_major=0,
     surfaces="turns of agents and subagents, tools; what each model cost in a turn",
     hooks=(
-        Step("claude_agent_sdk._internal.client", "InternalClient.process_query", _query),
+        Step(f"{_SDK}.client", "InternalClient.process_query", lambda _self, _args, _kwargs: activities.agent(None)),
         Report("claude_agent_sdk.client", "ClaudeSDKClient.query", _ask),
-        Report("claude_agent_sdk._internal.transport.subprocess_cli", "SubprocessCLITransport.read_messages", _read),
-        Report("claude_agent_sdk._internal.query", "Query._handle_control_request", _serve),
+        Report(f"{_SDK}.transport.subprocess_cli", "SubprocessCLITransport.read_messages", _read),
+        Report(f"{_SDK}.query", "Query._handle_control_request", _serve),
     ),
 )
