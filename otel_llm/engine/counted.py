@@ -1,8 +1,8 @@
 """Which answers that can be asked for again were counted: results of batches, responses in the background.
 
-The home folder remembers it for all processes of the machine, as a number for each hashed id: a script that runs again
-reads the same results again. Where two read at once, one of them counts. Where the folder cannot be used, each
-process remembers its own.
+The home folder remembers it for all processes of the machine, in a file for each hashed id, with the last line that was
+counted of a batch: a script that runs again reads the same results again. Where two read at once, one of them counts.
+Where the folder cannot be used, each process remembers its own.
 """
 
 from __future__ import annotations
@@ -35,36 +35,29 @@ _swept: dict[Kind, float] = {}
 
 
 class Claim:
-    """The right to count what is under one id, from now on until nobody has the claim any more."""
+    """The right to count the lines of a batch, from now on until nobody has the claim any more."""
 
-    def __init__(self, kind: Kind, id_: str) -> None:
+    def __init__(self, id_: str) -> None:
         self._id = id_
         self._file: IO[bytes] | None = None
         self._elsewhere = False
         """Another process is counting it."""
         with suppress(OSError):
-            self._open(kind)
+            self._open()
 
     def count(self, line: int) -> bool:
         """Whether this line of it is counted for the first time. Lines begin with 1, and come in their order."""
         with _lock:
-            if self._elsewhere or line <= _highest.get(self._id, 0):
+            if self._elsewhere or not _is_news(self._id, line):
                 return False
-            _highest[self._id] = line
-            while len(_highest) > _MOST:
-                _highest.popitem(last=False)
             if self._file is not None:
                 with suppress(OSError):
                     self._file.seek(0)
                     self._file.write(b"%d" % line)
         return True
 
-    def _open(self, kind: Kind) -> None:
-        folder = home() / "counted" / kind
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sweep(folder, kind)
-        path = folder / blake2b(self._id.encode(), digest_size=16).hexdigest()
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
+    def _open(self) -> None:
+        file = os.fdopen(os.open(_path("batches", self._id), os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
         finalize(self, file.close)
         self._elsewhere = not _locked(file)
         known = file.read()
@@ -72,25 +65,58 @@ class Claim:
         self._file = file
 
 
-def claim(kind: Kind, teller: Call | Late, id_: str) -> Claim:
-    """The claim to what a server has under this id; all of this process who have one share it."""
-    id_ = f"{teller.provider} {teller.server_address}:{teller.server_port} {id_}"
+def claim(teller: Call | Late, id_: str) -> Claim:
+    """The claim to the batch that a server has under this id; all of this process who have one share it."""
+    id_ = _at(teller, id_)
     with _lock:
         found = _claims.get(id_)
         if found is None:
-            found = _claims[id_] = Claim(kind, id_)
+            found = _claims[id_] = Claim(id_)
         return found
 
 
-def _sweep(folder: Path, kind: Kind) -> None:
-    """Remove what is too old to be asked for."""
-    now = time.time()
-    if now - _swept.get(kind, 0) < _SWEEP_SECONDS:
-        return
-    _swept[kind] = now
+def is_first(teller: Call | Late, id_: str) -> bool:
+    """Whether the answer that a server has under this id is counted for the first time."""
+    id_ = _at(teller, id_)
+    with _lock:
+        if not _is_news(id_, 1):
+            return False
+    with suppress(OSError):
+        try:
+            os.close(os.open(_path("background", id_), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            return False
+    return True
+
+
+def _at(teller: Call | Late, id_: str) -> str:
+    return f"{teller.provider} {teller.server_address}:{teller.server_port} {id_}"
+
+
+def _is_news(id_: str, line: int) -> bool:
+    """Whether this process has not counted so far yet; from now on it has."""
+    if line <= _highest.get(id_, 0):
+        return False
+    _highest[id_] = line
+    while len(_highest) > _MOST:
+        _highest.popitem(last=False)
+    return True
+
+
+def _path(kind: Kind, id_: str) -> Path:
+    """The file of an id. What is too old to be asked for is removed, now and then."""
+    folder, now = home() / "counted" / kind, time.time()
+    if now - _swept.get(kind, 0) >= _SWEEP_SECONDS or not folder.is_dir():
+        _swept[kind] = now
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sweep(folder, now - _KEPT_SECONDS[kind])
+    return folder / blake2b(id_.encode(), digest_size=16).hexdigest()
+
+
+def _sweep(folder: Path, oldest: float) -> None:
     for file in folder.iterdir():
         with suppress(FileNotFoundError):  # another process sweeps, too
-            if file.stat().st_mtime < now - _KEPT_SECONDS[kind]:
+            if file.stat().st_mtime < oldest:
                 file.unlink()
 
 

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from typing import Any
 
 from otel_llm.call import Call
-from otel_llm.engine.counted import claim
+from otel_llm.engine.counted import is_first
 from otel_llm.engine.recording import Recording
 from otel_llm.guard import guard
 from otel_llm.late import at_the_end
@@ -40,7 +40,7 @@ def count_once(teller: Call | Late, id_: str) -> bool:
     """Whether the call that has this id is counted for the first time. It waits no longer."""
     with _lock:
         _open.pop(id_, None)
-    return claim("background", teller, id_).count(1)
+    return is_first(teller, id_)
 
 
 def is_over(recording: Recording, dialect: Dialect, body: Any) -> bool:

@@ -81,7 +81,7 @@ class _Results:
     def _take(self, line: bytes) -> bool:
         self._line += 1
         found = self._batch.answer(json.loads(line))
-        self._claim = self._claim or claim("batches", self._late, self._late.id)
+        self._claim = self._claim or claim(self._late, self._late.id)
         if found is not None and self._claim.count(self._line):
             self._count(*found)
         return False
