@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,7 @@ def functions(act: Callable[..., Any], *args: Any) -> int:
     return sum(entry.callcount for entry in profile.getstats())
 
 
+@cache
 def _load(path: str) -> Any:
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)
@@ -217,11 +219,13 @@ class _Switch:
     def __init__(self) -> None:
         self._bare = _attributes()
         self._patched = self._bare
+        self.on = True
 
     def instrumented(self) -> None:
         self._patched = _attributes()
 
     def turn(self, *, on: bool) -> None:
+        self.on = on
         wanted, other = (self._patched, self._bare) if on else (self._bare, self._patched)
         for (owner, name), value in wanted.items():
             if other.get((owner, name)) is not value:
@@ -263,6 +267,7 @@ class Orders:
         self._kinds: dict[str, Callable[[int], None]] = {
             "plain": self._plain,
             "stream": self._stream,
+            "action plain": self._action,
             "async plain": lambda calls: loop.run_until_complete(self._async_plain(calls)),
             "async stream": lambda calls: loop.run_until_complete(self._async_stream(calls)),
         }
@@ -402,6 +407,13 @@ class Orders:
     def _plain(self, calls: int) -> None:
         for _ in range(calls):
             self._client.chat.completions.create(**_CALL)
+
+    def _action(self, calls: int) -> None:
+        if self._switch.on:
+            with _load("otel_llm:interaction")("bench"):
+                self._plain(calls)
+        else:
+            self._plain(calls)
 
     def _stream(self, calls: int) -> None:
         for _ in range(calls):

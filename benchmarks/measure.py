@@ -22,6 +22,7 @@ _SPANS_ONLY = f"{OURS.name}, spans only"
 # Pairs of blocks per round, and calls per block, by kind. A round of plain calls is long enough for the ledger, which
 # writes once a second, to work as it does in an application.
 _CALLS = {"plain": (100, 2), "stream": (12, 1)}
+_WAYS = {"async plain": "async", "async stream": "async", "action plain": "two calls of an interaction"}
 SEGMENTS = (512, 5, 1)
 """Spans per segment: a full one, a quiet second, a single call."""
 _COUNTED = 2
@@ -170,8 +171,9 @@ class _Call(NamedTuple):
 def _calls_of(subject: str) -> Iterator[_Call]:
     for kind in _CALLS:
         yield _Call(kind, kind, subject)
-        if subject == OURS.name:
-            yield _Call(f"async {kind}", kind, f"{subject}, async")
+    if subject == OURS.name:
+        for kind, way in _WAYS.items():
+            yield _Call(kind, kind.partition(" ")[2], f"{subject}, {way}")
 
 
 def _rounds(seconds: float) -> Iterator[int]:
