@@ -23,6 +23,7 @@ _SPANS_ONLY = f"{OURS.name}, spans only"
 # writes once a second, to work as it does in an application.
 _CALLS = {"plain": (100, 2), "stream": (12, 1)}
 _WAYS = {"async plain": "async", "async stream": "async", "action plain": "two calls of an interaction"}
+"""Further rows of ours, by kind."""
 SEGMENTS = (512, 5, 1)
 """Spans per segment: a full one, a quiet second, a single call."""
 _COUNTED = 2
