@@ -31,7 +31,7 @@ from rich.console import Console
 from benchmarks.inside import functions
 from benchmarks.report import Table, show, spread
 
-BLOCKS, CALLS = 40, 3
+BLOCKS, CALLS = 80, 3
 TEXT = "Where is my order 1234? It should have been here on Monday."
 ASKED: list[Any] = [{"role": "user", "content": TEXT}]
 AWS = {"region_name": "us-east-1", "aws_access_key_id": "k", "aws_secret_access_key": "s"}
@@ -178,45 +178,47 @@ def _calls(url: str) -> Table:
     tracers = TracerProvider()
     tracers.add_span_processor(BatchSpanProcessor(exporter := InMemorySpanExporter()))
     instrumentors = {kind.name: kind() for kind in SDKInstrumentor.__subclasses__()}
-    found: dict[str, tuple[list[float], list[float]]] = {}
-    called: dict[str, float] = {}
+    calls: dict[str, Call] = {}
     for name, connect in SUBJECTS.items():
-        if name not in instrumentors or not _installed(name, instrumentors):
-            continue
-        bare, full = found[name] = ([], [])
-        instrumentor = instrumentors[name]
-        # What xAI's client calls is wrapped when the client is made.
-        instrumentor.instrument(tracer_provider=tracers)
-        call = connect(url)
-        instrumentor.uninstrument()
-        for block in range(-3, BLOCKS):
+        if name in instrumentors and _installed(name, instrumentors):
+            # What xAI's client calls is wrapped when the client is made.
+            instrumentors[name].instrument(tracer_provider=tracers)
+            calls[name] = connect(url)
+            instrumentors[name].uninstrument()
+    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in calls}
+    # All take turns, so that a busy moment of the machine hits all of them.
+    for block in range(-3, BLOCKS):
+        for name, call in calls.items():
+            bare, full = found[name]
             for spent in (bare, full) if block % 2 else (full, bare):
                 if spent is full:
-                    instrumentor.instrument(tracer_provider=tracers)
+                    instrumentors[name].instrument(tracer_provider=tracers)
                 gc.collect(0)
+                call()
                 began = time.thread_time_ns()
                 for _ in range(CALLS):
                     call()
                 taken = (time.thread_time_ns() - began) / CALLS / 1000
                 if spent is full:
-                    instrumentor.uninstrument()
+                    instrumentors[name].uninstrument()
                 if block >= 0:  # the others fill caches
                     spent.append(taken)
+    called: dict[str, float] = {}
+    for name, call in calls.items():
         called[name] = -_functions(call)
-        instrumentor.instrument(tracer_provider=tracers)
+        instrumentors[name].instrument(tracer_provider=tracers)
         called[name] += _functions(call)
-        instrumentor.uninstrument()
-        tracers.force_flush()
-        if len(exporter.get_finished_spans()) < BLOCKS * CALLS:
-            raise RuntimeError(f"{name}: not every call has a span")
-        exporter.clear()
+        instrumentors[name].uninstrument()
+    tracers.force_flush()
+    if len(exporter.get_finished_spans()) < BLOCKS * CALLS * len(calls):
+        raise RuntimeError("not every call has a span")
     added = {name: [with_ - without for without, with_ in zip(*pairs, strict=True)] for name, pairs in found.items()}
     head = ("", "bare, µs", "added", "of openai's", "functions called", "of openai's")
     table = Table("CPU of one call, by SDK", head)
     for name, (bare, _) in found.items():
         share = statistics.median(added[name]) / statistics.median(added["openai"])
-        calls = f"{called[name]:.0f}", f"{called[name] / called['openai']:.2f}"
-        table.add(name, f"{statistics.median(bare):.0f}", spread(added[name]), f"{share:.2f}", *calls)
+        counted = f"{called[name]:.0f}", f"{called[name] / called['openai']:.2f}"
+        table.add(name, f"{statistics.median(bare):.0f}", spread(added[name]), f"{share:.2f}", *counted)
     return table
 
 

@@ -103,14 +103,14 @@ def _is_news(id_: str, line: int) -> bool:
     return True
 
 
-def _path(kind: Kind, id_: str) -> Path:
+def _path(kind: Kind, id_: str) -> str:
     """The file of an id. What is too old to be asked for is removed, now and then."""
-    folder, now = home() / "counted" / kind, time.time()
-    if now - _swept.get(kind, 0) >= _SWEEP_SECONDS or not folder.is_dir():
+    folder, now = f"{home()}/counted/{kind}", time.time()
+    if now - _swept.get(kind, 0) >= _SWEEP_SECONDS or not os.access(folder, os.W_OK):
         _swept[kind] = now
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sweep(folder, now - _KEPT_SECONDS[kind])
-    return folder / blake2b(id_.encode(), digest_size=16).hexdigest()
+        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sweep(Path(folder), now - _KEPT_SECONDS[kind])
+    return f"{folder}/{blake2b(id_.encode(), digest_size=16).hexdigest()}"
 
 
 def _sweep(folder: Path, oldest: float) -> None:
