@@ -251,8 +251,10 @@ def run(names: tuple[str, ...]) -> int:
 
 def done(step: list[str | Path]) -> int:
     """Run it, and print what it printed in one piece; its exit code."""
-    ran = subprocess.run([str(part) for part in step], cwd=ROOT, check=False, stdout=-1, stderr=-2, encoding="utf-8")
-    print(ran.stdout, end="", flush=True)
+    ran = subprocess.run(
+        [str(part) for part in step], cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    print(ran.stdout.decode(errors="replace"), end="", flush=True)
     return ran.returncode
 
 
