@@ -24,8 +24,6 @@ ALSO: dict[tuple[str, ...], tuple[str, ...]] = {
     TOGETHER: ("httpx<0.28", "boto3", "google-auth"),
     ("azure_inference",): ("aiohttp",),
     ("litellm",): ("boto3",),
-    # Rather an OpenTelemetry of last week than a Strands of last year, which is what uv would choose.
-    ("beside", "strands"): ("strands-agents>=1",),
     ("oldest", "claude_agent_sdk"): ("mcp<2",),
     # They import what these had then.
     ("oldest", "haystack"): ("openai<3",),
@@ -209,10 +207,11 @@ def pins_of(names: tuple[str, ...]) -> list[str]:
     """What to install there."""
     found = {framework.name: framework for framework in FRAMEWORKS}.get(names[-1])
     if found is not None:
-        oldest = f"=={found.oldest}" if names[0] == "oldest" else ""
+        # With others' demands uv would rather have an OpenTelemetry of this week and a framework of last year.
+        version = f"=={found.oldest}" if names[0] == "oldest" else f">={found.oldest}"
         projects = projects_of(names)
         theirs = [_THEIRS[project].format(name) for project in projects for name in BESIDE[project][names[-1]]]
-        return [found.distribution + oldest, *AGENTS[names[-1]], *theirs]
+        return [found.distribution + version, *AGENTS[names[-1]], *theirs]
     if names[0] == "newest":
         return list(NEWEST[names[1]])
     return [OLDEST[name] for name in names]
