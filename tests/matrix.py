@@ -243,11 +243,6 @@ def command(names: tuple[str, ...], project: str | None) -> list[str | Path]:
     return [*tests, "--beside", project, "-W", "ignore"] if project is not None else tests
 
 
-def run(names: tuple[str, ...]) -> int:
-    """Build an environment, run the tests in it; the exit code."""
-    return build(names) or max(done(command(names, project)) for project in projects_of(names) or [None])
-
-
 def done(step: list[str | Path]) -> int:
     """Run it, and print what it printed in one piece; its exit code."""
     ran = subprocess.run(

@@ -12,7 +12,7 @@ from typing import Any
 
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.content import messages_content
-from otel_llm.dialects.reading import count, fields, get, items, parameters, rest, text
+from otel_llm.dialects.reading import Fields, count, fields, get, items, parameters, rest, text
 from otel_llm.spec import Dialect
 from otel_llm_semconv import attributes as A
 
@@ -55,8 +55,8 @@ def _response(call: Call, body: Any) -> None:
     usage = said.get("usage")
     if usage is None:
         return
-    call.usage = _usage(usage)
     spent = fields(usage)
+    call.usage = _usage(spent)
     tier = text(spent.get("service_tier"))
     if tier is not None:
         call.service_tier = call.response[A.ANTHROPIC_RESPONSE_SERVICE_TIER] = tier
@@ -67,8 +67,7 @@ def _response(call: Call, body: Any) -> None:
         _iterations(call, iterations)
 
 
-def _usage(usage: Any) -> Usage | None:
-    said = fields(usage)
+def _usage(said: Fields) -> Usage | None:
     uncached, made = count(said.get("input_tokens")), count(said.get("output_tokens"))
     if uncached is None and made is None:
         return None
@@ -101,7 +100,7 @@ def _iterations(call: Call, iterations: list[Any]) -> None:
     """
     total = Usage()
     for iteration in iterations:
-        usage = _usage(iteration)
+        usage = _usage(fields(iteration))
         if usage is None:
             continue
         call.parts.append(
