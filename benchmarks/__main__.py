@@ -61,8 +61,7 @@ class _Measure:
 
     def best_peer(self) -> str | None:
         """The peer that adds least."""
-        peers = [name for name in self.pairs if not name.startswith(OURS.name)]
-        return min(peers, key=self._weight, default=None)
+        return min((peer.name for peer in PEERS if peer.name in self.pairs), key=self._weight, default=None)
 
     def of_best_peer(self, name: str) -> str:
         """How many times what the best peer adds; nothing when there is none."""
