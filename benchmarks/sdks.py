@@ -19,8 +19,8 @@ import sys
 import tempfile
 import time
 import tokenize
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -178,37 +178,39 @@ def _calls(url: str) -> Table:
     tracers = TracerProvider()
     tracers.add_span_processor(BatchSpanProcessor(exporter := InMemorySpanExporter()))
     instrumentors = {kind.name: kind() for kind in SDKInstrumentor.__subclasses__()}
+
+    @contextmanager
+    def instrumented(name: str) -> Generator[None]:
+        instrumentors[name].instrument(tracer_provider=tracers)
+        yield
+        instrumentors[name].uninstrument()
+
     calls: dict[str, Call] = {}
     for name, connect in SUBJECTS.items():
         if name in instrumentors and _installed(name, instrumentors):
             # What xAI's client calls is wrapped when the client is made.
-            instrumentors[name].instrument(tracer_provider=tracers)
-            calls[name] = connect(url)
-            instrumentors[name].uninstrument()
+            with instrumented(name):
+                calls[name] = connect(url)
     found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in calls}
     # All take turns, so that a busy moment of the machine hits all of them.
     for block in range(-3, BLOCKS):
         for name, call in calls.items():
             bare, full = found[name]
             for spent in (bare, full) if block % 2 else (full, bare):
-                if spent is full:
-                    instrumentors[name].instrument(tracer_provider=tracers)
-                gc.collect(0)
-                call()
-                began = time.thread_time_ns()
-                for _ in range(CALLS):
+                with instrumented(name) if spent is full else nullcontext():
+                    gc.collect(0)
                     call()
-                taken = (time.thread_time_ns() - began) / CALLS / 1000
-                if spent is full:
-                    instrumentors[name].uninstrument()
+                    began = time.thread_time_ns()
+                    for _ in range(CALLS):
+                        call()
+                    taken = (time.thread_time_ns() - began) / CALLS / 1000
                 if block >= 0:  # the others fill caches
                     spent.append(taken)
     called: dict[str, float] = {}
     for name, call in calls.items():
         called[name] = -_functions(call)
-        instrumentors[name].instrument(tracer_provider=tracers)
-        called[name] += _functions(call)
-        instrumentors[name].uninstrument()
+        with instrumented(name):
+            called[name] += _functions(call)
     tracers.force_flush()
     if len(exporter.get_finished_spans()) < BLOCKS * CALLS * len(calls):
         raise RuntimeError("not every call has a span")
