@@ -1,4 +1,4 @@
-"""ibm-watsonx-ai: its own subclasses of httpx's clients, which all that it sends passes.
+"""ibm-watsonx-ai: its own subclasses of httpx's clients, or those that it was given, which all that it sends passes.
 
 Above them it asks again when a limit is hit: these are calls of their own. Beneath them it retries: attempts of one.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 from otel_llm.dialects import openai_chat
 from otel_llm.dialects.watsonx import chat, embeddings, generation, rerank
 from otel_llm.integrations.retries import retry
-from otel_llm.integrations.sent import patches
-from otel_llm.spec import Integration
+from otel_llm.integrations.sent import client_patches, reader
+from otel_llm.spec import Integration, Patch
 
 _ROUTES = {
     "/text/chat": chat,
@@ -26,19 +26,23 @@ _CLIENTS = "ibm_watsonx_ai._wrappers.httpx.client"
 _RETRIES = "ibm_watsonx_ai._wrappers.httpx.retry_transport.retry_transport_mixin"
 
 
+def _provider(_host: str | None, _port: int | None) -> str:
+    return "ibm.watsonx.ai"
+
+
+_read = reader(_ROUTES, _provider)
+_read_given = reader(_ROUTES, _provider, lambda sent: sent.headers.get("user-agent", "").startswith("ibm-watsonx-ai/"))
+
 watsonx = Integration(
     name="watsonx",
     distribution="ibm-watsonx-ai",
     oldest="1.6.0",
     newest_major=1,
     surfaces="chat, text generation, embeddings, rerank, model gateway",
-    patches=patches(
-        [
-            (f"{_CLIENTS}.httpx_client", "HTTPXClient.send"),
-            (f"{_CLIENTS}.httpx_async_client", "HTTPXAsyncClient.send"),
-        ],
-        _ROUTES,
-        lambda _host, _port: "ibm.watsonx.ai",
+    patches=(
+        Patch(f"{_CLIENTS}.httpx_client", "HTTPXClient.send", _read),
+        Patch(f"{_CLIENTS}.httpx_async_client", "HTTPXAsyncClient.send", _read),
+        *client_patches(_read_given, f"{_CLIENTS}.httpx_client", "httpx"),
     ),
     hooks=(
         retry(_RETRIES, "RetryTransportMixin._get_sleep_time", response="response", asks=True),

@@ -52,6 +52,15 @@ def client() -> Any:
     return client
 
 
+@pytest.fixture(scope="module")
+def client_of_ours() -> Any:
+    """One that sends with HTTP clients of the application's."""
+    http = {"httpx_client": httpx.Client(), "async_httpx_client": httpx.AsyncClient()}
+    client = watsonx.APIClient(watsonx.Credentials(url=f"https://{HOST}", token="t"), **http)
+    client.default_project_id = "p"
+    return client
+
+
 @pytest.fixture
 def model(client: Any) -> Any:
     return models.ModelInference(model_id=MODEL, api_client=client, validate=False, max_retries=0)
@@ -80,6 +89,12 @@ async def test_chat(model: Any, twice: Twice, twin: str, how: str, stream: bool)
         pytest.skip("that is no stream")
     _seen, call = await held(twice, chat(model, twin, stream=stream), how, stream=stream)
     assert (call[A.GEN_AI_PROVIDER_NAME], call[A.SERVER_ADDRESS]) == ("ibm.watsonx.ai", HOST)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_http_clients_of_the_applications(client_of_ours: Any, twice: Twice, twin: str, stream: bool) -> None:
+    model = models.ModelInference(model_id=MODEL, api_client=client_of_ours, validate=False, max_retries=0)
+    await held(twice, chat(model, twin, stream=stream), USAGE, stream=stream)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
