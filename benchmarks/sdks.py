@@ -121,6 +121,22 @@ def _xai(url: str) -> Call:
     return lambda: client.chat.create(model="grok-4-fast-reasoning", messages=[user(TEXT)]).sample()
 
 
+def _watsonx(url: str) -> Call:
+    # It insists on IBM's hosts.
+    there = importlib.import_module("httpx").URL(url)
+
+    def lead(request: Any) -> None:
+        request.url = request.url.copy_with(scheme=there.scheme, host=there.host, port=there.port)
+
+    package, clients = (importlib.import_module(f"ibm_watsonx_ai{name}") for name in ("", "._wrappers.httpx.client"))
+    client = package.APIClient(package.Credentials(url="https://us-south.ml.cloud.ibm.com", token="t"))
+    client.httpx_client = clients.HTTPXClient(event_hooks={"request": [lead]})
+    client.default_project_id = "p"
+    models: Any = importlib.import_module("ibm_watsonx_ai.foundation_models")
+    model = models.ModelInference(model_id="ibm/granite-3-8b-instruct", api_client=client, validate=False)
+    return lambda: model.chat(messages=ASKED)
+
+
 SUBJECTS: dict[str, Callable[[str], Call]] = {
     "openai": _stainless("openai", "OpenAI", "gpt-4o-mini", base_url="{url}/v1"),
     "anthropic": _anthropic,
@@ -145,6 +161,7 @@ SUBJECTS: dict[str, Callable[[str], Call]] = {
     "azure_inference": _azure_inference,
     "replicate": _replicate,
     "xai": _xai,
+    "watsonx": _watsonx,
 }
 """By the name of the integration: connects to the provider at this URL, and gives one call."""
 
