@@ -12,6 +12,7 @@ import gc
 import importlib
 import inspect
 import io
+import json
 import os
 import statistics
 import subprocess
@@ -20,8 +21,9 @@ import tempfile
 import time
 import tokenize
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, nullcontext
-from importlib.util import find_spec
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +32,7 @@ from rich.console import Console
 
 from benchmarks.inside import functions
 from benchmarks.report import Table, show, spread
+from benchmarks.subjects import FOLDER, ROOT, Environment, SubjectError, last_line
 
 BLOCKS, CALLS = 80, 3
 TEXT = "Where is my order 1234? It should have been here on Monday."
@@ -137,6 +140,19 @@ def _watsonx(url: str) -> Call:
     return lambda: model.chat(messages=ASKED)
 
 
+def _litellm(url: str) -> Call:
+    litellm: Any = importlib.import_module("litellm")
+    return lambda: litellm.completion(
+        model="anthropic/claude-haiku-4-5", api_key="k", api_base=url, messages=ASKED, max_tokens=400
+    )
+
+
+def _lm15(url: str) -> Call:
+    dspy: Any = importlib.import_module("dspy")
+    model = dspy.LM("openai/gpt-4o-mini", api_base=f"{url}/v1", api_key="k", cache=False, engine="lm15")
+    return lambda: model(messages=ASKED)
+
+
 SUBJECTS: dict[str, Callable[[str], Call]] = {
     "openai": _stainless("openai", "OpenAI", "gpt-4o-mini", base_url="{url}/v1"),
     "anthropic": _anthropic,
@@ -162,30 +178,68 @@ SUBJECTS: dict[str, Callable[[str], Call]] = {
     "replicate": _replicate,
     "xai": _xai,
     "watsonx": _watsonx,
+    "litellm": _litellm,
+    "lm15": _lm15,
 }
 """By the name of the integration: connects to the provider at this URL, and gives one call."""
+APART = {"litellm": "litellm", "lm15": "dspy>=3.4"}
+"""What does not fit beside the others, and how it is installed: in an environment of its own, with openai."""
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What was measured of one SDK: microseconds without and with otel-llm, and the functions called more."""
+
+    bare: list[float]
+    full: list[float]
+    functions: float
+    reference: str = "openai"
+    """Whose calls in the same process they are compared with."""
 
 
 def main() -> None:
-    """Measure, and print."""
-    show(tables(), Console(width=None if sys.stdout.isatty() else 140))
+    """Measure, and print. With the URL of a provider, what is installed here, as JSON."""
+    if sys.argv[1:]:
+        with redirect_stdout(sys.stderr):
+            found = _measured(sys.argv[1])
+        print(json.dumps({name: asdict(calls) for name, calls in found.items()}))
+    else:
+        show(tables(), Console(width=None if sys.stdout.isatty() else 140))
 
 
 def tables() -> list[Table]:
-    """What a call of each SDK costs more, and the lines of code of each table."""
+    """What a call of each SDK costs more, and the lines of code of each table. Raises SubjectError."""
     with tempfile.TemporaryDirectory() as home:
         os.environ["OTEL_LLM_HOME"] = home
         serving = [sys.executable, "-m", "examples.offline_provider"]
-        with subprocess.Popen(serving, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as provider:
+        with subprocess.Popen(serving, stdout=subprocess.PIPE, text=True, cwd=ROOT) as provider:
             try:
                 url = provider.stdout.readline().strip() if provider.stdout is not None else ""
-                return [_calls(url), _lines(), _adapters()]
+                found = _measured(url)
+                for name, requirement in APART.items():
+                    apart = _measured_apart(url, name, requirement)
+                    found |= {name: apart[name], f"openai, beside {name}": apart["openai"]}
+                return [_overhead(found), _lines(), _adapters()]
             finally:
                 _open.close()
                 provider.terminate()
 
 
-def _calls(url: str) -> Table:
+def _measured_apart(url: str, name: str, requirement: str) -> dict[str, Calls]:
+    environment = Environment(FOLDER / name)
+    environment.install("openai", requirement, "--editable", str(ROOT))
+    with tempfile.TemporaryDirectory() as home:
+        settings = {"DSPY_CACHEDIR": home, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"}
+        variables = environment.variables(Path(home)) | settings
+        command = [str(environment.programs / "python"), "-m", "benchmarks.sdks", url]
+        done = subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SubjectError(f"{name}: {last_line(done.stderr)}")
+    found = {each: Calls(**calls) for each, calls in json.loads(done.stdout).items()}
+    return found | {name: replace(found[name], reference=f"openai, beside {name}")}
+
+
+def _measured(url: str) -> dict[str, Calls]:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -208,36 +262,43 @@ def _calls(url: str) -> Table:
             # What xAI's client calls is wrapped when the client is made.
             with instrumented(name):
                 calls[name] = connect(url)
-    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in calls}
+    spent: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in calls}
     # All take turns, so that a busy moment of the machine hits all of them.
     for block in range(-3, BLOCKS):
         for name, call in calls.items():
-            bare, full = found[name]
-            for spent in (bare, full) if block % 2 else (full, bare):
-                with instrumented(name) if spent is full else nullcontext():
+            bare, full = spent[name]
+            for taken in (bare, full) if block % 2 else (full, bare):
+                with instrumented(name) if taken is full else nullcontext():
                     gc.collect(0)
                     call()
                     began = time.thread_time_ns()
                     for _ in range(CALLS):
                         call()
-                    taken = (time.thread_time_ns() - began) / CALLS / 1000
+                    mean = (time.thread_time_ns() - began) / CALLS / 1000
                 if block >= 0:  # the others fill caches
-                    spent.append(taken)
-    called: dict[str, float] = {}
+                    taken.append(mean)
+    found: dict[str, Calls] = {}
     for name, call in calls.items():
-        called[name] = -_functions(call)
+        called = -_functions(call)
         with instrumented(name):
-            called[name] += _functions(call)
+            called += _functions(call)
+        found[name] = Calls(*spent[name], called)
     tracers.force_flush()
     if len(exporter.get_finished_spans()) < BLOCKS * CALLS * len(calls):
         raise RuntimeError("not every call has a span")
-    added = {name: [with_ - without for without, with_ in zip(*pairs, strict=True)] for name, pairs in found.items()}
+    return found
+
+
+def _overhead(found: dict[str, Calls]) -> Table:
     head = ("", "bare, µs", "added", "of openai's", "functions called", "of openai's")
     table = Table("CPU of one call, by SDK", head)
-    for name, (bare, _) in found.items():
-        share = statistics.median(added[name]) / statistics.median(added["openai"])
-        counted = f"{called[name]:.0f}", f"{called[name] / called['openai']:.2f}"
-        table.add(name, f"{statistics.median(bare):.0f}", spread(added[name]), f"{share:.2f}", *counted)
+    added = {
+        name: [full - bare for bare, full in zip(calls.bare, calls.full, strict=True)] for name, calls in found.items()
+    }
+    for name, calls in found.items():
+        share = statistics.median(added[name]) / statistics.median(added[calls.reference])
+        counted = f"{calls.functions:.0f}", f"{calls.functions / found[calls.reference].functions:.2f}"
+        table.add(name, f"{statistics.median(calls.bare):.0f}", spread(added[name]), f"{share:.2f}", *counted)
     return table
 
 
@@ -247,10 +308,9 @@ def _functions(call: Call) -> float:
 
 
 def _installed(name: str, instrumentors: dict[str, Any]) -> bool:
-    package = instrumentors[name].tables[0].patches[0].module.partition(".")[0]
     try:
-        return find_spec(package) is not None
-    except ModuleNotFoundError:
+        return bool(version(instrumentors[name].tables[0].distribution))
+    except PackageNotFoundError:
         return False
 
 
