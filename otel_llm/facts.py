@@ -53,7 +53,7 @@ class Again(NamedTuple):
     resent_tokens: int = 0
 
 
-_MESSAGES = ("messages", "input", "contents", "prompt")
+_MESSAGES = ("messages", "input", "inputs", "contents", "prompt")
 _SYSTEM = ("system", "instructions", "systemInstruction", "system_instruction")
 _NO_CALLS = ("user", "system", "developer", "tool")
 """Roles of messages that no tool call is in."""

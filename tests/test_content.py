@@ -17,6 +17,7 @@ from opentelemetry.trace import StatusCode
 from examples.offline_provider import OfflineProvider
 from otel_llm import content
 from otel_llm.dialects.anthropic_messages import messages
+from otel_llm.dialects.mistral import conversations
 from otel_llm.dialects.openai_chat import chat, embeddings
 from otel_llm.dialects.openai_responses import responses
 from otel_llm.spec import Dialect
@@ -116,7 +117,20 @@ def ask_messages(provider: OfflineProvider, script: str, *, stream: bool = False
     )
 
 
-ASK = [ask_chat, ask_responses, ask_messages]
+def ask_mistral(provider: OfflineProvider, script: str, *, stream: bool = False) -> None:
+    sdk: Any = pytest.importorskip("mistralai.client", reason="the oldest SDKs do not fit into one environment")
+    conversations = sdk.Mistral(api_key="offline", server_url=f"{provider.url}/mistral").beta.conversations
+    consume(
+        (conversations.start_stream if stream else conversations.start)(
+            model="mistral-small-latest",
+            instructions="Be brief.",
+            tools=[WEATHER],
+            inputs=f"{SECRET} [[offline: {script}]]",
+        )
+    )
+
+
+ASK = [ask_chat, ask_responses, ask_messages, ask_mistral]
 
 
 def of(span: Any) -> dict[str, Any]:
@@ -279,6 +293,7 @@ ODD: list[Any] = [
     {},
     {"messages": None, "input": None, "system": 7, "tools": "none", "instructions": []},
     {"messages": [None, 7, "x", {}, {"role": None, "content": [None, 7, {}]}], "input": [None, 7, "x", {}]},
+    {"inputs": [None, 7, "x", {}, {"type": "function.call"}], "outputs": [None, 7, "x", {"type": "agent.handoff"}]},
     {"choices": [None, {}, {"message": None}], "output": [{}, None, 7], "content": [{}, None, "x", 7]},
     {
         "messages": [
@@ -288,7 +303,7 @@ ODD: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("dialect", [chat, responses, messages])
+@pytest.mark.parametrize("dialect", [chat, responses, messages, conversations])
 @pytest.mark.parametrize("body", ODD)
 def test_odd_bodies(dialect: Dialect, body: dict[str, Any]) -> None:
     assert dialect.content
@@ -301,9 +316,9 @@ def test_odd_bodies(dialect: Dialect, body: dict[str, Any]) -> None:
     assert "base64,AA" not in json.dumps([said, answer])
 
 
-@pytest.mark.parametrize("dialect", [chat, responses, messages])
+@pytest.mark.parametrize("dialect", [chat, responses, messages, conversations])
 def test_a_generator_is_the_caller_s_to_read(dialect: Dialect) -> None:
-    given: dict[str, Any] = {name: iter([{"role": "user"}]) for name in ("messages", "input", "tools", "system")}
+    given: dict[str, Any] = {name: iter([{"role": "user"}]) for name in ("messages", "input", "inputs", "tools")}
     assert dialect.content
     assert dialect.content.request(given) == {}
     assert all(list(unread) for unread in given.values())

@@ -200,6 +200,9 @@ openai gpt-image-1       output_image 0.00004
 openai gpt-image-1.5     input_image  0.000008
 openai gpt-image-1.5     output_image 0.000032
 cohere rerank-v3.5       search_units 0.002
+mistral mistral-ocr-2512  pages           0.002
+mistral mistral-ocr-2512  annotated_pages 0.003
+mistral voxtral-mini-2602 audio_ms        0.00000005
 voyageai voyage-multimodal-3 input        0.00000012
 voyageai voyage-multimodal-3 image_pixels 0.0000000006
 voyageai rerank-2.5          input        0.00000005

@@ -223,6 +223,64 @@ def _responses_fold(body: dict[str, Any], event: Any) -> None:
 responses_content = Content(_responses_request, _responses_response, _responses_fold)
 
 
+# Mistral's conversations: entries, whose content is that of a chat.
+
+
+def _entry(entry: Any) -> Message:
+    kind = text(get(entry, "type")) or "message.input"
+    match kind:
+        case "message.input" | "message.output":
+            role = text(get(entry, "role")) or ("user" if kind == "message.input" else "assistant")
+            parts = _parts(get(entry, "content"), _chat_part)
+        case "function.call":
+            arguments = get(entry, "arguments")
+            role, parts = "assistant", [_tool_call(get(entry, "tool_call_id"), get(entry, "name"), arguments)]
+        case "function.result":
+            id_, result = get(entry, "tool_call_id"), get(entry, "result")
+            role, parts = "tool", [{"type": "tool_call_response", "id": id_, "response": result}]
+        case "tool.execution":
+            name, call = get(entry, "name"), {"type": kind}
+            parts = [{"type": "server_tool_call", "id": get(entry, "id"), "name": name, "server_tool_call": call}]
+            role = "assistant"
+        case _:
+            role, parts = "assistant", [_generic(entry)]
+    return {"role": role, "parts": parts}
+
+
+def _mistral_request(body: Mapping[str, Any]) -> Said:
+    given, instructions = body.get("inputs"), body.get("instructions")
+    entries = [{"content": given}] if isinstance(given, str) else _listed(given)
+    system = [_text(instructions)] if isinstance(instructions, str) else []
+    return _said(system=system, messages=[_entry(entry) for entry in entries], tools=_tools(_listed(body.get("tools"))))
+
+
+def _mistral_response(body: Any) -> list[Message]:
+    entries = [_entry(entry) for entry in items(body, "outputs")]
+    parts = [part for entry in entries for part in entry["parts"]]
+    reason = "tool_call" if any(part["type"] == "tool_call" for part in parts) else "stop"
+    return [{"role": "assistant", "parts": parts, "finish_reason": reason}] if parts else []
+
+
+def _mistral_fold(body: dict[str, Any], event: Any) -> None:
+    kind, id_ = text(get(event, "type")) or "", text(get(event, "id"))
+    if id_ is None:
+        return
+    entries: dict[str, Any] = body.setdefault("by_id", {})
+    entry = entries.setdefault(id_, {"id": id_, "type": kind.rpartition(".")[0], "content": [], "arguments": ""})
+    for name in ("name", "tool_call_id"):
+        entry[name] = get(event, name) or entry.get(name)
+    entry["arguments"] += text(get(event, "arguments")) or ""
+    said, content = get(event, "content"), entry["content"]
+    if isinstance(said, str) and content and isinstance(content[-1], str):
+        content[-1] += said
+    elif said is not None:
+        content.append(said)
+    body["outputs"] = list(entries.values())
+
+
+mistral_content = Content(_mistral_request, _mistral_response, _mistral_fold)
+
+
 # Anthropic's messages.
 
 

@@ -6,31 +6,27 @@ call would be a second one, with the prompts in it, so beneath ours it stays sil
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from otel_llm.call import Call
-from otel_llm.dialects.openai_chat import embeddings, unasked
-from otel_llm.dialects.reading import get, text
+from otel_llm.dialects.mistral import chat, conversations, ocr, transcriptions
+from otel_llm.dialects.openai_chat import embeddings
+from otel_llm.dialects.openai_responses import responses
 from otel_llm.engine.recording import current_recording
 from otel_llm.integrations import retries
 from otel_llm.integrations.sent import patches
 from otel_llm.providers import provider_of
 from otel_llm.spec import Hook, Integration
 
-
-def _response(call: Call, body: Any) -> None:
-    unasked.response(call, body)
-    # The tier that decides the price is told with the usage.
-    call.service_tier = text(get(body, "usage", "service_tier")) or call.service_tier
-
-
-_chat = replace(unasked, name="mistral.chat", response=_response)
 _ROUTES = {
-    "/chat/completions": _chat,
-    "/fim/completions": _chat,
-    "/agents/completions": _chat,
+    "/chat/completions": chat,
+    "/fim/completions": chat,
+    "/agents/completions": chat,
+    "/conversations": conversations,
+    "/conversations/*": conversations,
+    "/responses": responses,
     "/embeddings": embeddings,
+    "/ocr": ocr,
+    "/audio/transcriptions": transcriptions,
 }
 _CLIENTS = (
     "mistralai.client",
@@ -53,7 +49,8 @@ mistral = Integration(
     distribution="mistralai",
     oldest="1.9.11",
     newest_major=3,
-    surfaces="chat, fill in the middle, agents, embeddings; Azure and Google clients",
+    surfaces="chat, fill in the middle, agents, conversations, responses, embeddings, OCR, transcriptions; "
+    "Azure and Google clients",
     patches=patches(
         [
             (f"{client}.basesdk", f"BaseSDK.{name}")

@@ -25,6 +25,7 @@ _ROUTES = {
     "/chat/completions": chat,
     "/responses": responses,
     "/responses/compact": responses,
+    "/decisions": responses,
     "/embeddings": embeddings,
     "/completions": completions,
     "/images/generations": images,
@@ -70,9 +71,8 @@ openai = Integration(
     distribution="openai",
     oldest="1.40.0",
     newest_major=3,
-    surfaces="chat completions, responses, embeddings, legacy completions, images, audio, moderations, background "
-    "responses, batches, realtime; Azure OpenAI; "
-    "any base URL",
+    surfaces="chat completions, responses, decisions, embeddings, legacy completions, images, audio, moderations, "
+    "background responses, batches, realtime; Azure OpenAI; any base URL",
     patches=patches(
         "openai",
         _ROUTES,

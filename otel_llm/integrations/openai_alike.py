@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otel_llm.dialects.anthropic_messages import messages
-from otel_llm.dialects.openai_chat import embeddings, unasked, unasked_completions
+from otel_llm.dialects.openai_chat import embeddings, rerank, unasked, unasked_completions
 from otel_llm.integrations.stainless import hooks, patches
 from otel_llm.providers import provider_of
 from otel_llm.spec import Dialect, Integration
@@ -27,7 +27,14 @@ def _integration(
 
 
 together = _integration(
-    "together", "together", "together", "2.0.0", 3, "chat completions, completions, embeddings", embeddings=embeddings
+    "together",
+    "together",
+    "together",
+    "2.0.0",
+    3,
+    "chat completions, completions, embeddings, rerank",
+    embeddings=embeddings,
+    rerank=rerank,
 )
 fireworks = _integration(
     "fireworks", "fireworks-ai", "fireworks", "1.2.0", 1, "chat completions, completions, messages", messages=messages

@@ -51,7 +51,7 @@ def reader(
         dialect = route(routes, f"{url.scheme}://{url.netloc}{url.path}")
         if dialect is None:
             return None
-        body = json.loads(sent.content)
+        body = _body(sent)
         if not isinstance(body, dict):
             return None
         body = cast("dict[str, Any]", body)
@@ -68,6 +68,15 @@ def reader(
         )
 
     return read
+
+
+def _body(sent: Any) -> Any:
+    form: Any = getattr(getattr(sent, "stream", None), "fields", None)
+    if form is None:
+        return json.loads(sent.content)
+    # Files stay unread.
+    values = ((field.name, getattr(field, "value", None)) for field in form)
+    return {name: value for name, value in values if isinstance(value, str)}
 
 
 def _with_body(

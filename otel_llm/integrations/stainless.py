@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -39,11 +40,11 @@ def patches(
 
 
 def route(routes: Mapping[str, Dialect], url: str) -> Dialect | None:
-    """The dialect of a path, or of an absolute URL that ends with one."""
+    """The dialect of a path, or of an absolute URL that ends with one, in which `*` is an id."""
     path = url.partition("?")[0]
     if "://" not in path:
         return routes.get(path)
-    ends = [known for known in routes if path.endswith(known)]
+    ends = [known for known in routes if path.endswith(known) or ("*" in known and fnmatchcase(path, f"*{known}"))]
     return routes[max(ends, key=len)] if ends else None
 
 

@@ -22,7 +22,7 @@ from genai_prices.types import (
 
 from otel_llm.pricing.card import MILLION, Price, RateCard, Row, epoch_day, pico_usd
 
-# Names of prices there -> here. Units that no Usage counts (pages, pixels, video) are left out.
+# Names of prices there -> here. Units that no Usage counts (pixels, video) are left out.
 _NAMES = {
     "input_mtok": "input",
     "cache_read_mtok": "cache_read",
@@ -42,6 +42,8 @@ _NAMES = {
     "requests_kcount": "request",
     "rerank_searches_kcount": "search_units",
     "input_mchars": "characters",
+    "input_document_kpages": "pages",
+    "input_annotated_document_kpages": "annotated_pages",
     "audio_hours": "audio_ms",
 }
 _PER: Mapping[str, int] = {unit["price_key"]: unit["per"] for unit in unit_data.values()} | {"audio_hours": 3_600_000}

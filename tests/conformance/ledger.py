@@ -34,6 +34,7 @@ _NAMELESS = {
     "transcription": "transcriptions",
     "translation": "translations",
     "speech": "speech",
+    "ocr": "ocr",
 }
 """Operations whose responses have no id, and where the bill has them."""
 _WITHOUT_IDS = ("ollama.", "voyageai.", "ibm.watsonx.ai.")

@@ -6,6 +6,8 @@ import asyncio
 import gc
 import importlib
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -56,6 +58,12 @@ async def read(stream: Any, each: Callable[[Any], Any] = lambda _event: None) ->
                 return
 
 
+async def read_all(reply: Any) -> None:
+    """All of a stream; anything else is there already."""
+    if hasattr(reply, "__next__") or hasattr(reply, "__anext__"):
+        await read(reply)
+
+
 @pytest.mark.usefixtures("instrumented")
 async def test_plain_and_streamed(client: Any, provider: OfflineProvider, calls: Spans, twin: str) -> None:
     reply = await got(getattr(client.chat, "complete" + twin)(**question(USAGE)))
@@ -68,6 +76,125 @@ async def test_plain_and_streamed(client: Any, provider: OfflineProvider, calls:
     assert [(call.attributes or {})[A.GEN_AI_PROVIDER_NAME] for call in made] == ["mistral_ai"] * 3
     assert_ledger_equals_bill(made, provider.bill)
     assert all((call.attributes or {})[A.OTEL_LLM_COST_STATUS] == "priced" for call in made)
+
+
+def conversation(client: Any, twin: str, *, stream: bool, after: str | None = None) -> Callable[..., Any]:
+    """The method that begins one, or goes on with one."""
+    if (conversations := getattr(client.beta, "conversations", None)) is None:
+        pytest.skip("this mistralai has no conversations")
+    method = getattr(conversations, ("append" if after else "start") + "_stream" * stream + twin)
+    given: dict[str, Any] = {"conversation_id": after} if after else {"model": MODEL}
+    return partial(method, **given)
+
+
+@pytest.mark.usefixtures("instrumented")
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_conversations(client: Any, provider: OfflineProvider, calls: Spans, twin: str, stream: bool) -> None:
+    ask = conversation(client, twin, stream=stream)
+    if stream:
+        events: list[Any] = []
+        await read(await got(ask(inputs=f"[[offline: {USAGE}]] Why?")), events.append)
+        begun = events[0].data.conversation_id
+        assert events[-1].data.usage.prompt_tokens == 1000
+    else:
+        reply = await got(ask(inputs=f"[[offline: {USAGE}]] Why?"))
+        begun = reply.conversation_id
+        assert reply.usage.prompt_tokens == 1000
+    # Later requests do not name the model.
+    await read_all(await got(conversation(client, twin, stream=stream, after=begun)(inputs="And why not?")))
+    first, second = calls()
+    assert (first.name, second.name) == (f"chat {MODEL}", "chat")
+    for call in (first, second):
+        attributes = call.attributes or {}
+        assert attributes[A.GEN_AI_CONVERSATION_ID] == begun
+        assert attributes[A.GEN_AI_RESPONSE_FINISH_REASONS] == ("stop",)
+    assert (second.attributes or {}).get(A.GEN_AI_REQUEST_MODEL) is None
+    assert_ledger_equals_bill([first], provider.bill[:1])
+    billed = provider.bill[1]
+    assert (second.attributes or {})[A.OTEL_LLM_COST_NANO_USD] == billed.cost_nano
+    assert (second.attributes or {})[A.GEN_AI_RESPONSE_ID] == billed.response_id
+
+
+@pytest.mark.usefixtures("instrumented")
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_what_a_conversation_searches_is_input_and_a_fee(
+    client: Any, provider: OfflineProvider, calls: Spans, twin: str, stream: bool
+) -> None:
+    script = "tokens in=1000 out=50; web search 2"
+    await read_all(await got(conversation(client, twin, stream=stream)(inputs=f"[[offline: {script}]] Why?")))
+    [call] = calls()
+    attributes = call.attributes or {}
+    assert attributes[A.GEN_AI_USAGE_INPUT_TOKENS] == 1000
+    assert attributes[A.OTEL_LLM_USAGE_REQUESTS_PREFIX + "web_search"] == 2
+    assert attributes[A.OTEL_LLM_COST_STATUS] == "partial", "nobody lists what a search costs"
+    assert_ledger_equals_bill([call], provider.bill)
+
+
+@pytest.mark.usefixtures("instrumented")
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_a_conversation_calls_a_function(client: Any, calls: Spans, twin: str, stream: bool) -> None:
+    inputs = '[[offline: tool weather {"city": "Ulm"}]] Why?'
+    tools: list[Any] = [{"type": "function", "function": {"name": "weather", "parameters": {}}}]
+    await read_all(await got(conversation(client, twin, stream=stream)(inputs=inputs, tools=tools)))
+    [call] = calls()
+    assert (call.attributes or {})[A.GEN_AI_RESPONSE_FINISH_REASONS] == ("tool_call",)
+
+
+@pytest.mark.usefixtures("instrumented")
+@pytest.mark.parametrize("script", ["429", "cut in mid-stream after 2", "error event after 2"])
+async def test_a_conversation_that_fails(
+    client: Any, provider: OfflineProvider, calls: Spans, twin: str, script: str
+) -> None:
+    # Of a failure that an event tells, the SDK gives the event.
+    raising = nullcontext() if script.startswith("error") else pytest.raises(Exception, match=r".")
+    with raising:
+        await read_all(await got(conversation(client, twin, stream=True)(inputs=f"[[offline: {script}]] Why?")))
+    [call] = calls()
+    assert call.status.status_code is StatusCode.ERROR
+    assert (call.attributes or {})[A.OTEL_LLM_STREAM_OUTCOME] == "failed"
+    provider.settle()
+    assert_ledger_equals_bill([call], provider.bill)
+
+
+@pytest.mark.usefixtures("instrumented")
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_responses(client: Any, provider: OfflineProvider, calls: Spans, twin: str, stream: bool) -> None:
+    if not hasattr(client, "responses"):
+        pytest.skip("this mistralai has no responses")
+    create = getattr(client.responses, "create" + twin)
+    await read_all(await got(create(model=MODEL, input=f"[[offline: {USAGE}]] Why?", stream=stream)))
+    made = calls()
+    assert len(made) == 1
+    assert_ledger_equals_bill(made, provider.bill)
+
+
+@pytest.mark.usefixtures("instrumented")
+@pytest.mark.parametrize("annotated", [False, True], ids=["read", "annotated"])
+async def test_documents(client: Any, provider: OfflineProvider, calls: Spans, twin: str, annotated: bool) -> None:
+    process = getattr(client.ocr, "process" + twin)
+    document = {"type": "document_url", "document_url": "https://example.com/paper.pdf"}
+    asked: dict[str, Any] = {"document_annotation_format": {"type": "json_object"}} if annotated else {}
+    reply = await got(process(model="mistral-ocr-2512", document=document, **asked))
+    [call] = made = calls()
+    unit = A.OTEL_LLM_USAGE_REQUESTS_PREFIX + ("annotated_pages" if annotated else "pages")
+    assert (call.attributes or {})[unit] == reply.usage_info.pages_processed
+    assert (call.name, (call.attributes or {})[A.OTEL_LLM_COST_STATUS]) == ("ocr mistral-ocr-2512", "priced")
+    assert_ledger_equals_bill(made, provider.bill)
+
+
+@pytest.mark.usefixtures("instrumented")
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_sound_is_billed_by_its_length(
+    client: Any, provider: OfflineProvider, calls: Spans, twin: str, stream: bool
+) -> None:
+    if (audio := getattr(client, "audio", None)) is None:
+        pytest.skip("this mistralai hears nothing")
+    transcribe = getattr(audio.transcriptions, ("stream" if stream else "complete") + twin)
+    file = {"file_name": "a.mp3", "content": b"seven b"}
+    await read_all(await got(transcribe(model="voxtral-mini-2602", file=file)))
+    [call] = made = calls()
+    assert (call.attributes or {})[A.OTEL_LLM_USAGE_REQUESTS_PREFIX + "audio_ms"] == 7_000
+    assert_ledger_equals_bill(made, provider.bill)
 
 
 @pytest.mark.usefixtures("instrumented")

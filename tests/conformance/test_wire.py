@@ -221,3 +221,32 @@ def test_requests_that_no_span_can_carry(server: CannedServer, both: Both) -> No
     _seen, [call] = both(use)
     assert (call.attributes or {})[A.GEN_AI_USAGE_INPUT_TOKENS] == 11
     assert otlp_can_carry([call])
+
+
+def test_decisions(server: CannedServer, both: Both) -> None:
+    client = openai.OpenAI(api_key="offline", base_url=f"{server.url}/v1", max_retries=0)
+    if not hasattr(client, "decisions"):
+        pytest.skip("this openai decides nothing")
+    usage: dict[str, Any] = {"input_tokens": 120, "output_tokens": 3, "total_tokens": 123}
+    usage |= {"input_tokens_details": {"cached_tokens": 100, "cache_write_tokens": 0}}
+    usage |= {"output_tokens_details": {"reasoning_tokens": 0}}
+    answer = {"type": "predicate", "probability": 0.9}
+    server.reply = lambda _: response(json.dumps({"model": "gpt-6-luna", "answers": [answer], "usage": usage}).encode())
+    questions: Any = [{"type": "predicate", "question": "Is it late?"}]
+    _, [call] = both(lambda: client.decisions.create(model="gpt-6-luna", input="...", questions=questions))
+    attributes = call.attributes or {}
+    assert (attributes[A.OTEL_LLM_USAGE_INPUT], attributes[A.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS]) == (20, 100)
+    assert attributes[A.GEN_AI_RESPONSE_MODEL] == "gpt-6-luna"
+
+
+def test_together_reranks(server: CannedServer, both: Both) -> None:
+    together: Any = pytest.importorskip("together", reason="the oldest SDKs do not fit into one environment")
+    client = together.Together(api_key="offline", base_url=f"{server.url}/v1", max_retries=0)
+    result = {"index": 0, "relevance_score": 0.9, "document": {"text": "Why?"}}
+    usage = {"prompt_tokens": 30, "completion_tokens": 0, "total_tokens": 30}
+    body = {"id": "r-1", "object": "rerank", "model": "mixedbread-ai/rerank", "results": [result], "usage": usage}
+    server.reply = lambda _: response(json.dumps(body).encode())
+    _, [call] = both(lambda: client.rerank.create(model="mixedbread-ai/rerank", query="?", documents=["Why?"]))
+    attributes = call.attributes or {}
+    assert call.name == "rerank mixedbread-ai/rerank"
+    assert attributes[A.GEN_AI_USAGE_INPUT_TOKENS] == 30

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from otel_llm.call import Call, Usage
+from otel_llm.dialects import mistral
 from otel_llm.dialects.anthropic_messages import messages
 from otel_llm.dialects.openai_chat import chat, completions, embeddings
 from otel_llm.dialects.openai_media import images, moderations, speech, transcriptions
@@ -331,6 +332,7 @@ ODD: list[dict[str, Any]] = [
     [
         *(chat, completions, embeddings, responses, messages),
         *(images, transcriptions, speech, moderations, realtime),
+        *(mistral.chat, mistral.conversations, mistral.transcriptions, mistral.ocr),
     ],
     ids=lambda d: d.name,
 )
@@ -353,3 +355,24 @@ def test_usage_is_asked_for_only_where_the_caller_did_not_decide() -> None:
     assert chat.ask_usage({"stream_options": None}) is None
     assert chat.ask_usage({"stream_options": {"include_usage": False}}) is None
     assert messages.ask_usage({}) is None
+
+
+def test_tokens_of_sound_that_are_in_the_total_alone_are_no_output() -> None:
+    sound = {"prompt_audio_seconds": 203, "prompt_tokens": 4, "total_tokens": 3264, "completion_tokens": 635}
+    usage = usage_of(mistral.chat, sound)
+    assert (usage.input, usage.output, usage.reasoning, usage.inconsistent) == (4, 635, None, None)
+    assert usage.requests == {"audio_ms": 203_000}
+
+
+def test_what_a_conversations_tools_read_is_input() -> None:
+    searched = {"prompt_tokens": 188, "completion_tokens": 55, "connector_tokens": 7355, "total_tokens": 7598}
+    usage = usage_of(mistral.conversations, searched | {"connectors": {"web_search": 1}})
+    assert (usage.input_tokens, usage.output_tokens, usage.inconsistent) == (7543, 55, None)
+    assert usage.requests == {"web_search": 1}
+    assert usage_of(mistral.conversations, searched | {"total_tokens": 8000}).inconsistent
+
+
+def test_agents_that_hand_over_have_no_single_model() -> None:
+    outputs = [{"id": "a", "model": "mistral-small-latest"}, {"id": "b", "model": "mistral-large-latest"}]
+    call = read(mistral.conversations, {"outputs": outputs, "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
+    assert (call.response_model, call.response_id) == ("mistral-large-latest, mistral-small-latest", "b")
