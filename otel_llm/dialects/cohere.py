@@ -1,6 +1,7 @@
 """Cohere's chat, embeddings and reranking, in version 2 and 1 of its API.
 
-Usage: `billed_units` is what counts; `tokens` is more, it is what the model got to see. No response names the model.
+Usage: `billed_units` is what counts; `tokens` is more, it is what the model got to see. No response of
+Cohere's names the model.
 """
 
 from __future__ import annotations
@@ -65,6 +66,15 @@ def _usage(billed: Any) -> Usage | None:
     return Usage(input=sent, output=made, input_image=pictures, requests={"search_units": searched} if searched else {})
 
 
+def _ranked(call: Call, body: Any) -> None:
+    _response(call, body)
+    call.response_model = text(get(body, "model"))
+    usage = get(body, "usage")
+    tokens = count(get(usage, "total_tokens"))
+    if call.usage is None and tokens is not None:
+        call.usage = Usage(input=tokens)
+
+
 def _fold(body: dict[str, Any], event: Any) -> None:
     match get(event, "type") or get(event, "event_type"):
         case "message-start" | "stream-start":
@@ -90,4 +100,5 @@ chat = Dialect(
     content=cohere_content,
 )
 embeddings = replace(chat, name="cohere.embed", operation="embeddings", fold=None, content=None)
-rerank = replace(embeddings, name="cohere.rerank", operation="rerank")
+rerank = replace(embeddings, name="cohere.rerank", operation="rerank", response=_ranked)
+"""Also that of those who took Cohere's format over (Together, Jina, Voyage ...), and bill tokens."""

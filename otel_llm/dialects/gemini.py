@@ -288,3 +288,8 @@ embed = Dialect(
 )
 images = replace(embed, name="imagen", operation="image_generation", request=_image_request, response=_image_response)
 """Imagen's pictures are billed one by one. Those that are filtered out are not."""
+
+
+def prediction(body: Mapping[str, Any]) -> Dialect:
+    """The dialect of what Vertex's `predict` is asked: texts to embed have `content`, pictures a `prompt`."""
+    return embed if any(get(instance, "content") is not None for instance in items(body, "instances")) else images

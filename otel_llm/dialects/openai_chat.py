@@ -163,4 +163,3 @@ unasked = replace(chat, name="openai.chat unasked", ask_usage=nothing, usage_onl
 """Chat of those who tell the usage of every stream unasked, and may not know the question."""
 unasked_completions = replace(unasked, name="openai.completions unasked", operation="text_completion")
 embeddings = replace(chat, name="openai.embeddings", operation="embeddings", fold=None, content=None)
-rerank = replace(embeddings, name="openai.rerank", operation="rerank")

@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from otel_llm.dialects.gemini import embed, generate, images, interactions
+from otel_llm.dialects.gemini import embed, generate, interactions, prediction
 from otel_llm.integrations import retries, sent
 from otel_llm.providers import port_of, provider_of
-from otel_llm.spec import Dialect, Follower, Integration, Patch, Request
+from otel_llm.spec import Follower, Integration, Patch, Request
 
 _INTERACTIONS = "google.genai._gaos"
 """The package of a generated SDK inside of this one."""
@@ -34,7 +34,7 @@ def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request
     url = urlsplit(str(sent.url))
     resource, _, verb = url.path.rpartition(":")
     body = {**cast("dict[str, Any]", data), "model": _model(resource)}
-    dialect = _prediction(body) if verb == "predict" else _VERBS.get(verb)
+    dialect = prediction(body) if verb == "predict" else _VERBS.get(verb)
     if dialect is None:
         return None
     return Request(
@@ -53,11 +53,6 @@ def _model(resource: str) -> str:
     """`gemini-x` of `.../models/gemini-x`; `tunedModels/x` and `endpoints/1` as they are."""
     _, named, model = resource.rpartition("/models/")
     return model if named else "/".join(resource.split("/")[-2:])
-
-
-def _prediction(body: dict[str, Any]) -> Dialect:
-    texts: Any = body.get("instances")
-    return embed if any("content" in instance for instance in texts or ()) else images
 
 
 def _follow(response: Any, reader: Follower) -> Any:

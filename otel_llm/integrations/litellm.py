@@ -34,11 +34,12 @@ _ROUTES: tuple[tuple[str, _Speaks], ...] = (
     ("/models/(?P<model>[^/:]+):(?:streamR|r)awPredict", messages),
     ("/models/(?P<model>[^/:]+):(?:streamG|g)enerateContent", gemini.generate),
     ("/models/(?P<model>[^/:]+):(?:embedContent|batchEmbedContents)", gemini.embed),
+    ("/models/(?P<model>[^/:]+):predict", gemini.prediction),
     ("/model/(?P<model>[^/]+)/converse(?:-stream)?", converse),
     ("/model/(?P<model>[^/]+)/invoke(?:-with-response-stream)?", invoked),
     ("/v[12]/chat", cohere.chat),
     ("/v[12]/embed", cohere.embeddings),
-    ("/v2/rerank", cohere.rerank),
+    ("/rerank", cohere.rerank),
     ("/api/chat", ollama.chat),
     ("/api/generate", ollama.generate),
     ("/api/embed", ollama.embeddings),
@@ -104,7 +105,8 @@ litellm = Integration(
     distribution="litellm",
     oldest="1.95.0",
     newest_major=1,
-    surfaces="completion, text completion, responses, embeddings, messages, Router: what it sends itself",
+    surfaces="completion, text completion, responses, embeddings, rerank, messages, Imagen, Router: "
+    "what it sends itself",
     patches=(Patch(_HTTP, "HTTPHandler.post", _read), Patch(_HTTP, "AsyncHTTPHandler.post", _read)),
     hooks=(retry(_HTTP, "AsyncHTTPHandler.single_connection_post_request"),),
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from otel_llm.dialects.anthropic_messages import messages
-from otel_llm.dialects.openai_chat import embeddings, rerank, unasked, unasked_completions
+from otel_llm.dialects.cohere import rerank
+from otel_llm.dialects.openai_chat import embeddings, unasked, unasked_completions
 from otel_llm.integrations.stainless import hooks, patches
 from otel_llm.providers import provider_of
 from otel_llm.spec import Dialect, Integration

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
 from importlib.util import find_spec
 from typing import Any, cast
@@ -13,7 +14,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 import otel_llm
 from examples.offline_provider import OfflineProvider
+from otel_llm.integrations.litellm import spoken
 from otel_llm_semconv import attributes as A
+from tests.conformance.canned import CannedServer, response
 from tests.conformance.conftest import Twice
 from tests.conformance.surfaces import got
 from tests.conformance.ways import Seen, Way
@@ -191,3 +194,31 @@ async def test_what_is_not_sent_is_no_call(provider: OfflineProvider, calls: Spa
     await got(getattr(litellm, twin + "completion")(**mocked))
     assert calls() == []
     assert provider.requests == []
+
+
+@pytest.mark.usefixtures("instrumented")
+@pytest.mark.parametrize("units", [False, True], ids=["tokens", "searches"])
+async def test_reranking(calls: Spans, twin: str, units: bool) -> None:
+    used = {"meta": {"billed_units": {"search_units": 1}}} if units else {"usage": {"total_tokens": 30}}
+    body = json.dumps({"id": "r-1", "results": [{"index": 0, "relevance_score": 0.9}], **used}).encode()
+    model = "cohere/rerank-v3.5" if units else "jina_ai/jina-reranker-v2"
+    with CannedServer() as server:
+        server.reply = lambda _: response(body)
+        asked = {"model": model, "query": "?", "documents": ["Why?"], "api_key": "k", "api_base": server.url}
+        await got(getattr(litellm, twin + "rerank")(**asked))
+    [call] = calls()
+    assert call.name == f"rerank {model.partition('/')[2]}"
+    if units:
+        assert said(call, A.OTEL_LLM_USAGE_REQUESTS_PREFIX + "search_units") == 1
+    else:
+        assert said(call, A.GEN_AI_USAGE_INPUT_TOKENS) == 30
+
+
+def test_what_vertex_predicts_is_embeddings_or_pictures() -> None:
+    path = "/v1/projects/p/locations/l/publishers/google/models/text-embedding-005:predict"
+    found = spoken(path, {"instances": [{"content": "Why?"}]})
+    assert found is not None
+    assert (found[0].operation, found[1]["model"]) == ("embeddings", "text-embedding-005")
+    found = spoken(path.replace("text-embedding-005", "imagen-4"), json.dumps({"instances": [{"prompt": "A fox"}]}))
+    assert found is not None
+    assert found[0].operation == "image_generation"
