@@ -16,6 +16,7 @@ from otel_llm.dialects import cohere, gemini, ollama, watsonx
 from otel_llm.dialects.anthropic_messages import messages
 from otel_llm.dialects.bedrock import converse, invoked
 from otel_llm.dialects.openai_chat import chat, completions, embeddings, unasked
+from otel_llm.dialects.openai_media import images, speech, transcriptions
 from otel_llm.dialects.openai_responses import responses
 from otel_llm.engine.recording import current_recording
 from otel_llm.integrations.retries import retry
@@ -30,6 +31,9 @@ _ROUTES: tuple[tuple[str, _Speaks], ...] = (
     ("/completions", completions),
     ("/embeddings", embeddings),
     ("/responses", responses),
+    ("/images/(?:generations|edits)", images),
+    ("/audio/transcriptions", transcriptions),
+    ("/audio/speech", speech),
     ("/v1/messages", messages),
     ("/models/(?P<model>[^/:]+):(?:streamR|r)awPredict", messages),
     ("/models/(?P<model>[^/:]+):(?:streamG|g)enerateContent", gemini.generate),
@@ -105,7 +109,7 @@ litellm = Integration(
     distribution="litellm",
     oldest="1.95.0",
     newest_major=1,
-    surfaces="completion, text completion, responses, embeddings, rerank, messages, Imagen, Router: "
+    surfaces="completion, text completion, responses, embeddings, rerank, messages, images, audio, Router: "
     "what it sends itself",
     patches=(Patch(_HTTP, "HTTPHandler.post", _read), Patch(_HTTP, "AsyncHTTPHandler.post", _read)),
     hooks=(retry(_HTTP, "AsyncHTTPHandler.single_connection_post_request"),),

@@ -214,6 +214,17 @@ async def test_reranking(calls: Spans, twin: str, units: bool) -> None:
         assert said(call, A.GEN_AI_USAGE_INPUT_TOKENS) == 30
 
 
+@pytest.mark.usefixtures("instrumented")
+async def test_pictures(calls: Spans, twin: str) -> None:
+    body = json.dumps({"created": 1, "data": [{"url": "https://example.com/fox.png"}]}).encode()
+    with CannedServer() as server:
+        server.reply = lambda _: response(body)
+        asked = {"model": "recraft/recraftv3", "prompt": "A fox", "api_key": "k", "api_base": server.url}
+        await got(getattr(litellm, twin + "image_generation")(**asked))
+    [call] = calls()
+    assert (call.name, said(call, A.OTEL_LLM_USAGE_REQUESTS_PREFIX + "images")) == ("image_generation recraftv3", 1)
+
+
 def test_what_vertex_predicts_is_embeddings_or_pictures() -> None:
     path = "/v1/projects/p/locations/l/publishers/google/models/text-embedding-005:predict"
     found = spoken(path, {"instances": [{"content": "Why?"}]})
