@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+from collections import OrderedDict
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,6 +18,9 @@ from otel_llm.late import at_the_end, later
 from otel_llm.spec import Request, Socket
 
 _sessions: WeakKeyDictionary[Any, _Session] = WeakKeyDictionary()
+_told: OrderedDict[str, None] = OrderedDict()
+"""Ids of calls: another connection may tell of one as well, or the same once more, when it was broken and mended."""
+_MOST_TOLD = 4_096
 
 
 class _Session:
@@ -40,26 +44,45 @@ class _Session:
             return
         recording = self._open.pop(turn.id, None)
         if recording is None:
+            if not self._is_first_to_tell_of(turn.id):
+                return
             provider, host, port = self._server
             request = Request(turn.dialect, provider, turn.body, stream=True, server_address=host, server_port=port)
             recording = begin(self._tracer, request)
         if not turn.over:
             self._open[turn.id] = recording
+            turn.dialect.response(recording.call, turn.body)
             return
         recording.read(turn.dialect, turn.body)
         recording.finish("completed")
+
+    @staticmethod
+    def _is_first_to_tell_of(id_: str) -> bool:
+        if id_ in _told:
+            return False
+        _told[id_] = None
+        if len(_told) > _MOST_TOLD:
+            _told.popitem(last=False)
+        return True
+
+    def _left(self) -> Recording:
+        """One that is under way, and of which no more will be known."""
+        recording = self._open.popitem()[1]
+        if recording.call.usage is not None:
+            recording.call.usage_source = "partial"
+        return recording
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         # Waiting for a message can be cancelled and taken up again; an error is the end of the connection.
         while isinstance(error, Exception) and self._open:
-            self._open.popitem()[1].fail(error)
+            self._left().fail(error)
 
     def abandon(self) -> None:
         """Nobody will read on. A finalizer may say so, so the end comes from our own thread."""
         while self._open:
-            later(partial(self._open.popitem()[1].finish, "abandoned"))
+            later(partial(self._left().finish, "abandoned"))
 
     def forget(self) -> None:
         """Somebody else ends what is under way."""

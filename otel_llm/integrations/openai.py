@@ -56,6 +56,9 @@ _CONNECTIONS = (
     ("beta.realtime.realtime", "RealtimeConnection"),
     ("responses.responses", "ResponsesConnection"),
     ("beta.responses.responses", "ResponsesConnection"),
+    ("live.live", "LiveConnection"),
+    ("live.sideband", "SidebandConnection"),
+    ("live.forks", "ForksConnection"),
 )
 
 
@@ -72,7 +75,7 @@ openai = Integration(
     oldest="1.40.0",
     newest_major=3,
     surfaces="chat completions, responses, decisions, embeddings, legacy completions, images, audio, moderations, "
-    "background responses, batches, realtime; Azure OpenAI; any base URL",
+    "background responses, batches, realtime, live; Azure OpenAI; any base URL",
     patches=patches(
         "openai",
         _ROUTES,
