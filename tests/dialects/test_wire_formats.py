@@ -14,6 +14,7 @@ from otel_llm.dialects.openai_chat import chat, completions, embeddings
 from otel_llm.dialects.openai_media import images, moderations, speech, transcriptions
 from otel_llm.dialects.openai_realtime import realtime
 from otel_llm.dialects.openai_responses import responses
+from otel_llm.pricing.compile import compile_card
 from otel_llm.spec import Dialect
 
 
@@ -376,3 +377,4 @@ def test_agents_that_hand_over_have_no_single_model() -> None:
     outputs = [{"id": "a", "model": "mistral-small-latest"}, {"id": "b", "model": "mistral-large-latest"}]
     call = read(mistral.conversations, {"outputs": outputs, "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
     assert (call.response_model, call.response_id) == ("mistral-large-latest, mistral-small-latest", "b")
+    assert compile_card(f"mistral/{call.response_model}") == "unknown_model", "a guess would be no price"
