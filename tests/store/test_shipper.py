@@ -294,11 +294,14 @@ def test_a_poisoned_segment_is_put_aside_and_the_rest_arrives(
     poison: str,
     format_: Format,
 ) -> None:
-    fill(2)
+    # Native marks where a block begins; what is no rows of RowBinary may, once in a hundred times, be read as the
+    # beginning of those after it. Only a mistake in our encoder could make such a segment: its checksum fits.
+    after = 2 if format_ == "Native" else 0
+    fill(4 - after)
     whole = block([row(make_span())], format_)
     half = whole.data[: len(whole.data) // 2]
     spool.write(whole._replace(data=half if poison == "half a segment" else poison.encode()))
-    fill(2)
+    fill(after)
     shipper = Shipper(spool, url)
     try_until_sent(shipper)
     assert remote.query(TOTALS).rows[0][:2] == (12, 12)
