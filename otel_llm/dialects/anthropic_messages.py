@@ -12,7 +12,7 @@ from typing import Any
 
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.content import messages_content
-from otel_llm.dialects.reading import Fields, count, fields, get, items, parameters, rest, text
+from otel_llm.dialects.reading import Fields, count, disagreement, fields, get, items, parameters, rest, text
 from otel_llm.spec import Dialect
 from otel_llm_semconv import attributes as A
 
@@ -62,9 +62,17 @@ def _response(call: Call, body: Any) -> None:
         call.service_tier = call.response[A.ANTHROPIC_RESPONSE_SERVICE_TIER] = tier
     call.speed = text(spent.get("speed"))
     call.inference_geo = text(spent.get("inference_geo"))
+    blocks = items(body, "content")
+    tools = [text(get(block, "name")) or "" for block in blocks if get(block, "type") == "server_tool_use"]
+    ran = sum(tool.endswith("code_execution") for tool in tools)
+    if ran and call.usage is not None and not call.usage.requests:
+        # Free beside web tools; else by the time that a container ran, which nobody tells.
+        call.usage.requests["code_execution"] = ran
     iterations = items(usage, "iterations")
     if iterations:
         _iterations(call, iterations)
+    elif any(get(block, "type") == "fallback" for block in blocks):
+        call.usage_source = "partial"  # an answer of a model before this one was thrown away
 
 
 def _usage(said: Fields) -> Usage | None:
@@ -120,8 +128,19 @@ def _iterations(call: Call, iterations: list[Any]) -> None:
         if call.usage is not None:
             # Fees are per response, not per iteration.
             total.requests = call.parts[0].usage.requests = call.usage.requests  # pyright: ignore[reportOptionalMemberAccess]
-            total.inconsistent = call.usage.inconsistent
+            total.inconsistent = call.usage.inconsistent or _doubt(call.usage, iterations)
         call.usage = total
+
+
+def _doubt(top: Usage, iterations: list[Any]) -> str | None:
+    """How the top level contradicts the iterations that it is the sum of; whether advisors are in it is not said."""
+    by_kind = [(text(get(iteration, "type")), _usage(fields(iteration)) or Usage()) for iteration in iterations]
+    if any(kind not in ("message", "compaction") for kind, _ in by_kind):
+        return None
+    told = [usage for kind, usage in by_kind if kind == "message"]
+    return disagreement(top.input_tokens, *(usage.input_tokens for usage in told)) or disagreement(
+        top.output_tokens, *(usage.output_tokens for usage in told)
+    )
 
 
 def _fold(body: dict[str, Any], event: Any) -> None:
@@ -138,6 +157,8 @@ def _fold(body: dict[str, Any], event: Any) -> None:
             body["over"] = True  # some read no further
         latest: dict[str, Any] = get(event, "usage") or {}
         body.setdefault("usage", {}).update({name: value for name, value in latest.items() if value is not None})
+    elif kind == "content_block_start":
+        body.setdefault("content", []).append(get(event, "content_block"))
     elif kind == "message_stop":
         body["over"] = True
     elif kind == "error":
@@ -150,6 +171,6 @@ messages = Dialect(
     request=_request,
     response=_response,
     fold=_fold,
-    wanted=re.compile(rb'"type"\s*:\s*"(?:message_start|message_delta|message_stop|error)"'),
+    wanted=re.compile(rb'"type"\s*:\s*"(?:message_start|message_delta|message_stop|error|server_tool_use|fallback)"'),
     content=messages_content,
 )

@@ -16,7 +16,7 @@ from otel_llm.call import Call, Usage
 from otel_llm.dialects.anthropic_messages import messages
 from otel_llm.dialects.content import converse_content, prompt_content
 from otel_llm.dialects.openai_chat import unasked
-from otel_llm.dialects.reading import count, get, items, parameters, rest, text
+from otel_llm.dialects.reading import count, disagreement, get, items, parameters, rest, text
 from otel_llm.spec import Dialect
 from otel_llm_semconv import attributes as A
 
@@ -146,8 +146,14 @@ def _converse_usage(usage: Any) -> Usage | None:
         cache_write_1h=written_1h,
         cache_write_other=None if lifetimes and not written_other else written_other,
         output=made,
-        inconsistent=too_much,
+        inconsistent=too_much or _doubt(usage, uncached, made, cached("cacheRead"), written),
     )
+
+
+def _doubt(usage: Any, uncached: int | None, made: int | None, *cached: int | None) -> str | None:
+    """How the total contradicts its parts; cached tokens may be in it or not."""
+    total = count(get(usage, "totalTokens"))
+    return disagreement(total, uncached, made) and disagreement(total, uncached, made, *cached)
 
 
 def _converse_fold(body: dict[str, Any], event: Any) -> None:
@@ -233,6 +239,9 @@ _prompt = Dialect(
     content=prompt_content,
 )
 _embeddings = replace(_prompt, name="bedrock embeddings", operation="embeddings", fold=None, content=None)
+_rerank = replace(_embeddings, name="bedrock rerank", operation="rerank")
+_images = replace(_embeddings, name="bedrock images", operation="image_generation")
+_EMBEDS = ("input_type", "embeddingTypes", "embeddingConfig", "dimensions", "normalize")
 
 
 def invoked(body: Mapping[str, Any]) -> Dialect:
@@ -240,8 +249,15 @@ def invoked(body: Mapping[str, Any]) -> Dialect:
     model = text(body.get("modelId")) or ""
     if "anthropic_version" in body or "anthropic." in model:
         return _claude
-    if "embed" in model or "input_type" in body or "embeddingTypes" in body:
+    task = text(body.get("taskType")) or ""
+    # Titan's models for text take a text as well; their configuration is optional. When in doubt, nothing is captured.
+    bare = "inputText" in body and "textGenerationConfig" not in body and "titan-t" not in model
+    if "embed" in model or task.endswith("EMBEDDING") or bare or any(name in body for name in _EMBEDS):
         return _embeddings
+    if "documents" in body and "query" in body:
+        return _rerank
+    if task:
+        return _images
     if "inferenceConfig" in body or "schemaVersion" in body or "amazon.nova" in model:
         return converse
     return _chat if "messages" in body else _prompt

@@ -13,7 +13,7 @@ from typing import Any, cast
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.content import mistral_content
 from otel_llm.dialects.openai_chat import unasked
-from otel_llm.dialects.reading import count, get, items, parameters, text
+from otel_llm.dialects.reading import count, disagreement, get, items, parameters, text
 from otel_llm.spec import Dialect
 from otel_llm_semconv import attributes as A
 
@@ -68,10 +68,8 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
     asked, made = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
     read, total = count(usage.get("connector_tokens")), count(usage.get("total_tokens"))
     given = asked if read is None else (asked or 0) + read
-    doubt = f"total {total} is not prompt {asked} + connectors {read} + completion {made}"
     used = {tool: number for tool, said in _object(usage.get("connectors")).items() if (number := count(said))}
-    fits = total is None or total == (given or 0) + (made or 0)
-    return Usage(input=given, output=made, requests=used, inconsistent=None if fits else doubt)
+    return Usage(input=given, output=made, requests=used, inconsistent=disagreement(total, asked, read, made))
 
 
 def _conversation_fold(body: dict[str, Any], event: Any) -> None:

@@ -67,7 +67,8 @@ def _response(call: Call, body: Any) -> None:
         call.reported_cost_usd = ticks_in_usd(spent.get("cost_in_usd_ticks")) or call.reported_cost_usd
         cost = spent.get("cost")
         cost = get(cost, "total_cost") if not isinstance(cost, (int, float, str)) else cost
-        if isinstance(cost, (int, float, str)) and not isinstance(cost, bool):
+        if isinstance(cost, (int, float, str)) and not isinstance(cost, bool) and spent.get("is_byok") is not True:
+            # With a key of the caller's (OpenRouter), it is the fee alone; the inference is on another bill.
             call.reported_cost_usd = str(cost)
     tier = text(said.get("service_tier"))
     if tier is not None:

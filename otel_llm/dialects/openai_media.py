@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from otel_llm.call import Call, Usage
-from otel_llm.dialects.reading import count, get, items, rest, text
+from otel_llm.dialects.reading import count, disagreement, get, items, rest, text
 from otel_llm.spec import Dialect
 from otel_llm_semconv import attributes as A
 
@@ -51,7 +51,7 @@ def image_usage(usage: Any) -> Usage | None:
         input_image=None if pictures is None else pictures - (read_pictures or 0),
         output_image=drawn,
         requests={"cached_image": read_pictures} if read_pictures else {},
-        inconsistent=too_much_in or too_much_out,
+        inconsistent=too_much_in or too_much_out or disagreement(count(get(usage, "total_tokens")), given, made),
     )
 
 
@@ -85,7 +85,8 @@ def _sound_response(call: Call, body: Any) -> None:
         return
     heard = count(get(usage, "input_token_details", "audio_tokens"))
     uncached, too_much = rest(given, heard)
-    call.usage = Usage(input=uncached, input_audio=heard, output=made, inconsistent=too_much)
+    doubt = too_much or disagreement(count(get(usage, "total_tokens")), given, made)
+    call.usage = Usage(input=uncached, input_audio=heard, output=made, inconsistent=doubt)
 
 
 def _speech_request(call: Call, body: Mapping[str, Any]) -> None:

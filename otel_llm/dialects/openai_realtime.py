@@ -15,7 +15,7 @@ from uuid import uuid4
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.openai_media import transcriptions
 from otel_llm.dialects.openai_responses import finish_reasons, responses
-from otel_llm.dialects.reading import count, get, rest, text
+from otel_llm.dialects.reading import count, disagreement, get, rest, text
 from otel_llm.spec import Conversation, Dialect, Turn
 from otel_llm_semconv import attributes as A
 
@@ -53,7 +53,7 @@ def _response(call: Call, body: Any) -> None:
         output=written,
         output_audio=spoken,
         requests={f"cached_{name}": tokens for name, tokens in cached.items() if tokens},
-        inconsistent=too_much_in or too_much_out,
+        inconsistent=too_much_in or too_much_out or disagreement(count(get(usage, "total_tokens")), given, made),
     )
 
 

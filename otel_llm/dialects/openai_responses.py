@@ -10,7 +10,7 @@ from typing import Any
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.content import responses_content
 from otel_llm.dialects.openai_media import image_usage
-from otel_llm.dialects.reading import count, get, items, parameters, rest, text, ticks_in_usd
+from otel_llm.dialects.reading import count, disagreement, get, items, parameters, rest, text, ticks_in_usd
 from otel_llm.spec import Dialect
 from otel_llm_semconv import attributes as A
 
@@ -129,10 +129,7 @@ def _usage(usage: Any) -> Usage | None:
     reasoning = count(get(usage, "output_tokens_details", "reasoning_tokens"))
     uncached, too_much_in = rest(given, read, written)
     visible, too_much_out = rest(made, reasoning)
-    total = count(get(usage, "total_tokens"))
-    doubt = None
-    if total is not None and total != (given or 0) + (made or 0):
-        doubt = f"total {total} is not input {given} + output {made}"
+    doubt = disagreement(count(get(usage, "total_tokens")), given, made)
     return Usage(
         input=uncached,
         cache_read=read,

@@ -119,3 +119,9 @@ def rest(total: int | None, *parts: int | None) -> tuple[int | None, str | None]
     for part in parts:
         left -= part or 0
     return (left, None) if left >= 0 else (0, f"parts exceed their total {total} by {-left}")
+
+
+def disagreement(total: int | None, *parts: int | None) -> str | None:
+    """How a total contradicts the parts that should add up to it, if it is known and does."""
+    known = sum(part or 0 for part in parts)
+    return None if total is None or total == known else f"total {total} is not {known}, the sum of its parts"

@@ -13,7 +13,7 @@ from typing import Any
 
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.content import chat_content
-from otel_llm.dialects.reading import parameters, rest, text, ticks_in_usd
+from otel_llm.dialects.reading import disagreement, parameters, rest, text, ticks_in_usd
 from otel_llm.spec import Content, Dialect
 from otel_llm_semconv import attributes as A
 
@@ -79,6 +79,8 @@ def _response(call: Call, body: Any) -> None:
     if usage is None:
         return
     uncached, too_much = rest(usage.prompt_tokens, usage.cached_prompt_text_tokens, usage.prompt_image_tokens)
+    made = usage.completion_tokens, usage.reasoning_tokens  # the reasoning is on top
+    doubt = disagreement(usage.total_tokens or None, usage.prompt_tokens, *made)  # 0 is how gRPC says nothing
     tools = usage.DESCRIPTOR.fields_by_name["server_side_tools_used"].enum_type.values_by_number
     used = Counter(tools[tool].name for tool in usage.server_side_tools_used if tool in tools)
     call.usage = Usage(
@@ -88,7 +90,7 @@ def _response(call: Call, body: Any) -> None:
         output=usage.completion_tokens,
         reasoning=usage.reasoning_tokens,
         requests={tool.removeprefix("SERVER_SIDE_TOOL_").lower(): count for tool, count in used.items()},
-        inconsistent=too_much,
+        inconsistent=too_much or doubt,
     )
     call.reported_cost_usd = ticks_in_usd(fields(usage).get("cost_in_usd_ticks"))
 

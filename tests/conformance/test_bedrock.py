@@ -528,10 +528,20 @@ async def test_only_the_user_knows_what_a_profile_costs(tmp_path: Path) -> None:
         ({"prompt": "Why?", "max_gen_len": 5}, "bedrock prompt"),
         ({"texts": ["Why?"], "input_type": "search_query"}, "bedrock embeddings"),
         ({"inputText": "Why?", "embeddingTypes": ["binary"]}, "bedrock embeddings"),
+        ({"inputText": "Why?", "dimensions": 256}, "bedrock embeddings"),
+        ({"inputText": "Why?", "textGenerationConfig": {}}, "bedrock prompt"),
+        ({"taskType": "SINGLE_EMBEDDING", "schemaVersion": "nova-multimodal-embed-v1"}, "bedrock embeddings"),
+        ({"taskType": "TEXT_IMAGE", "textToImageParams": {}}, "bedrock images"),
+        ({"query": "Why?", "documents": ["Because."], "api_version": 2}, "bedrock rerank"),
     ],
 )
 async def test_a_profile_hides_the_model_but_not_its_dialect(body: dict[str, Any], name: str) -> None:
     assert invoked({"modelId": f"{ARN}:application-inference-profile/abcd1234", **body}).name == name
+
+
+async def test_titans_models_for_text_take_a_text_as_well() -> None:
+    assert invoked({"modelId": "amazon.titan-text-express-v1", "inputText": "Why?"}).name == "bedrock prompt"
+    assert invoked({"modelId": "amazon.titan-embed-text-v2:0", "inputText": "Why?"}).name == "bedrock embeddings"
 
 
 async def test_mistral_says_in_its_own_word_why_it_ended() -> None:

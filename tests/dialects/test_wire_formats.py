@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from otel_llm.call import Call, Usage
 from otel_llm.dialects import mistral
 from otel_llm.dialects.anthropic_messages import messages
+from otel_llm.dialects.bedrock import converse
 from otel_llm.dialects.openai_chat import chat, completions, embeddings
 from otel_llm.dialects.openai_media import images, moderations, speech, transcriptions
 from otel_llm.dialects.openai_realtime import realtime
@@ -363,6 +365,70 @@ def test_tokens_of_sound_that_are_in_the_total_alone_are_no_output() -> None:
     usage = usage_of(mistral.chat, sound)
     assert (usage.input, usage.output, usage.reasoning, usage.inconsistent) == (4, 635, None, None)
     assert usage.requests == {"audio_ms": 203_000}
+
+
+def test_a_key_of_the_callers_is_on_another_bill() -> None:
+    usage = {"prompt_tokens": 1000, "completion_tokens": 50, "cost": 0.000375, "is_byok": True}
+    assert read(chat, {"usage": usage}).reported_cost_usd is None
+    assert read(chat, {"usage": usage | {"is_byok": False}}).reported_cost_usd == "0.000375"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "usage"),
+    [
+        (responses, {"input_tokens": 10, "output_tokens": 5, "total_tokens": 999}),
+        (images, {"input_tokens": 10, "output_tokens": 5, "total_tokens": 999}),
+        (transcriptions, {"input_tokens": 10, "output_tokens": 5, "total_tokens": 999}),
+        (realtime, {"input_tokens": 10, "output_tokens": 5, "total_tokens": 999}),
+        (converse, {"inputTokens": 10, "outputTokens": 5, "totalTokens": 999}),
+        (
+            messages,
+            {
+                "input_tokens": 30,
+                "output_tokens": 10,
+                "iterations": [{"type": "message", "input_tokens": 20, "output_tokens": 8}],
+            },
+        ),
+    ],
+    ids=lambda value: value.name if isinstance(value, Dialect) else "",
+)
+def test_a_total_that_is_not_the_sum_is_told(dialect: Dialect, usage: dict[str, Any]) -> None:
+    assert usage_of(dialect, usage).inconsistent
+    sums: dict[str, Any] = {"total_tokens": 15, "totalTokens": 15} if dialect is not messages else {"iterations": []}
+    assert usage_of(dialect, usage | sums).inconsistent is None
+
+
+def test_the_total_of_converse_may_have_cached_tokens_in_it_or_not() -> None:
+    usage = {"inputTokens": 10, "outputTokens": 5, "cacheReadInputTokens": 100}
+    assert usage_of(converse, usage | {"totalTokens": 15}).inconsistent is None
+    assert usage_of(converse, usage | {"totalTokens": 115}).inconsistent is None
+
+
+def test_code_that_anthropic_runs_is_a_fee_that_nobody_tells() -> None:
+    ran = {"type": "server_tool_use", "name": "bash_code_execution"}
+    usage: dict[str, Any] = {"input_tokens": 10, "output_tokens": 5}
+    call = read(messages, {"content": [ran], "usage": usage})
+    assert call.usage is not None
+    assert call.usage.requests == {"code_execution": 1}
+    start: dict[str, Any] = {"type": "message_start", "message": {"content": [], "usage": usage}}
+    block = {"type": "content_block_start", "index": 0, "content_block": ran}
+    assert messages.wanted is not None
+    assert messages.wanted.search(json.dumps(block).encode())
+    streamed = folded(messages, start, block, {"type": "message_delta", "usage": {"output_tokens": 5}})
+    call = read(messages, streamed)
+    assert call.usage is not None
+    assert call.usage.requests == {"code_execution": 1}
+    call = read(messages, {"content": [ran], "usage": usage | {"server_tool_use": {"web_search_requests": 1}}})
+    assert call.usage is not None
+    assert call.usage.requests == {"web_search": 1}, "free beside web tools"
+
+
+def test_an_answer_that_replaced_another_s_is_a_part_of_the_bill() -> None:
+    usage: dict[str, Any] = {"input_tokens": 10, "output_tokens": 5}
+    body = {"content": [{"type": "fallback"}, {"type": "text", "text": "Hi"}], "usage": usage}
+    assert read(messages, body).usage_source == "partial"
+    told = [{"type": "message", **usage}, {"type": "fallback_message", **usage}]
+    assert read(messages, body | {"usage": usage | {"iterations": told}}).usage_source == "provider"
 
 
 def test_what_a_conversations_tools_read_is_input() -> None:
