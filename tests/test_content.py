@@ -316,6 +316,70 @@ def test_odd_bodies(dialect: Dialect, body: dict[str, Any]) -> None:
     assert "base64,AA" not in json.dumps([said, answer])
 
 
+PICTURE = "data:image/png;base64,c2VjcmV0"
+
+
+FURTHER: list[tuple[Dialect, dict[str, Any], list[Any]]] = [
+    (
+        chat,
+        {"tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "sh", "input": "ls"}}]},
+        [{"type": "tool_call", "id": "c", "name": "sh", "arguments": "ls"}],
+    ),
+    (
+        chat,
+        {"function_call": {"name": "look", "arguments": "{}"}},
+        [{"type": "tool_call", "id": None, "name": "look", "arguments": {}}],
+    ),
+    (chat, {"audio": {"transcript": "Hello"}}, [{"type": "text", "content": "Hello"}]),
+    (
+        responses,
+        {"type": "mcp_call", "id": "m", "name": "look", "arguments": "{}"},
+        [
+            {
+                "type": "server_tool_call",
+                "id": "m",
+                "name": "look",
+                "server_tool_call": {"type": "mcp_call", "arguments": "{}"},
+            }
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body", "parts"), FURTHER, ids=["a custom tool", "a function of old", "speech", "a call of MCP"]
+)
+def test_further_answers(dialect: Dialect, body: dict[str, Any], parts: list[Any]) -> None:
+    assert dialect.content
+    answer = {"choices": [{"message": body}]} if dialect is chat else {"output": [body], "status": "completed"}
+    assert dialect.content.response(answer)[0]["parts"] == parts
+    if dialect is chat and "function_call" not in body:
+        folded: dict[str, Any] = {}
+        dialect.content.fold(folded, {"choices": [{"delta": body}]})
+        assert dialect.content.response(folded)[0]["parts"] == parts
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body"),
+    [
+        (
+            chat,
+            {"messages": [{"role": "tool", "content": [{"type": "image_url", "image_url": {"url": PICTURE}}]}]},
+        ),
+        (
+            responses,
+            {"input": [{"type": "function_call_output", "output": [{"type": "input_image", "image_url": PICTURE}]}]},
+        ),
+    ],
+    ids=["chat", "responses"],
+)
+def test_pictures_that_tools_give_are_named_only(dialect: Dialect, body: dict[str, Any]) -> None:
+    assert dialect.content
+    [message] = dialect.content.request(body)[A.GEN_AI_INPUT_MESSAGES]
+    [part] = message["parts"][0]["response"]
+    assert (part["type"], part["mime_type"], part["content"]) == ("blob", "image/png", "")
+
+
 @pytest.mark.parametrize("dialect", [chat, responses, messages, conversations])
 def test_a_generator_is_the_caller_s_to_read(dialect: Dialect) -> None:
     given: dict[str, Any] = {name: iter([{"role": "user"}]) for name in ("messages", "input", "inputs", "tools")}

@@ -56,6 +56,11 @@ def _parts(content: Any, read: Callable[[Any], Part]) -> list[Part]:
     return [_text(part) if isinstance(part, str) else read(part) for part in cast("list[Any]", content)]
 
 
+def _result(content: Any, read: Callable[[Any], Part]) -> Any:
+    """What a tool gave: a text, or parts, of which pictures are named only."""
+    return _parts(content, read) if isinstance(content, (list, tuple)) else content
+
+
 def _said(**found: list[Any]) -> Said:
     names = {
         "system": A.GEN_AI_SYSTEM_INSTRUCTIONS,
@@ -99,7 +104,7 @@ def _chat_message(message: Any) -> Message:
         response = {
             "type": "tool_call_response",
             "id": get(message, "tool_call_id"),
-            "response": get(message, "content"),
+            "response": _result(get(message, "content"), _chat_part),
         }
         return {"role": "tool", "parts": [response]}
     parts: list[Part] = []
@@ -108,8 +113,14 @@ def _chat_message(message: Any) -> Message:
     parts += _parts(get(message, "content"), _chat_part)
     if refusal := text(get(message, "refusal")):
         parts.append(_text(refusal))
+    if spoken := text(get(message, "audio", "transcript")):
+        parts.append(_text(spoken))
     for call in items(message, "tool_calls"):
-        parts.append(_tool_call(get(call, "id"), get(call, "function", "name"), get(call, "function", "arguments")))
+        told = get(call, "function") or get(call, "custom")
+        arguments = get(told, "arguments") if get(told, "input") is None else get(told, "input")
+        parts.append(_tool_call(get(call, "id"), get(told, "name"), arguments))
+    if (called := get(message, "function_call")) is not None:  # of old
+        parts.append(_tool_call(None, get(called, "name"), get(called, "arguments")))
     found = {"role": role, "parts": parts}
     return found | {"name": name} if (name := text(get(message, "name"))) else found
 
@@ -139,11 +150,14 @@ def _chat_fold(body: dict[str, Any], chunk: Any) -> None:
         for name in ("content", "refusal", "reasoning_content", "reasoning"):
             if said := text(get(delta, name)):
                 message[name] = (message.get(name) or "") + said
+        if spoken := text(get(delta, "audio", "transcript")):
+            message.setdefault("audio", {"transcript": ""})["transcript"] += spoken
         for call in items(delta, "tool_calls"):
             known = message["calls"].setdefault(count(get(call, "index")) or 0, {"function": {"arguments": ""}})
             known["id"] = get(call, "id") or known.get("id")
-            known["function"]["name"] = get(call, "function", "name") or known["function"].get("name")
-            known["function"]["arguments"] += text(get(call, "function", "arguments")) or ""
+            told = get(call, "function") or get(call, "custom")
+            known["function"]["name"] = get(told, "name") or known["function"].get("name")
+            known["function"]["arguments"] += text(get(told, "arguments")) or text(get(told, "input")) or ""
         message["tool_calls"] = list(message["calls"].values())
         choice["finish_reason"] = get(piece, "finish_reason") or choice.get("finish_reason")
     body["choices"] = [choices[index] for index in sorted(choices)]
@@ -178,15 +192,18 @@ def _responses_item(item: Any) -> Message:
             arguments = get(item, "arguments") if kind == "function_call" else get(item, "input")
             role, parts = "assistant", [_tool_call(get(item, "call_id"), get(item, "name"), arguments)]
         case "function_call_output" | "custom_tool_call_output":
-            response = {"type": "tool_call_response", "id": get(item, "call_id"), "response": get(item, "output")}
+            output = _result(get(item, "output"), _responses_part)
+            response = {"type": "tool_call_response", "id": get(item, "call_id"), "response": output}
             role, parts = "tool", [response]
         case "reasoning":
             said = [*items(item, "summary"), *items(item, "content")]
             parts = [{"type": "reasoning", "content": get(piece, "text")} for piece in said]
             role = "assistant"
         case _ if kind.endswith("_call"):
-            call = {"type": kind}
-            parts = [{"type": "server_tool_call", "id": get(item, "id"), "name": kind, "server_tool_call": call}]
+            name, call = get(item, "name") or kind, {"type": kind}
+            if (arguments := get(item, "arguments")) is not None:
+                call["arguments"] = arguments
+            parts = [{"type": "server_tool_call", "id": get(item, "id"), "name": name, "server_tool_call": call}]
             role = "assistant"
         case _:
             role, parts = "assistant", [_generic(item)]
@@ -297,7 +314,7 @@ def _messages_part(part: Any) -> Part:
             said = get(part, "content")
             response = said if isinstance(said, str) else _parts(said, _messages_part)
             return {"type": "tool_call_response", "id": get(part, "tool_use_id"), "response": response}
-        case "server_tool_use":
+        case "server_tool_use" | "mcp_tool_use":
             call = {"type": get(part, "name"), "input": get(part, "input")}
             return {
                 "type": "server_tool_call",
