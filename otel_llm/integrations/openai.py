@@ -48,6 +48,8 @@ _ANSWERS = {
 def _batched(line: Any) -> tuple[Dialect, Any] | None:
     body = get(line, "response", "body")
     dialect = _ANSWERS.get(get(body, "object") or "")
+    if dialect is None and get(body, "object") is None and get(body, "data") is not None:
+        dialect = images  # the only answer that does not say what it is
     return None if dialect is None or get(line, "response", "status_code") != HTTPStatus.OK else (dialect, body)
 
 
@@ -67,7 +69,8 @@ def _server(connection: Any) -> tuple[str, str | None, int | None]:
     return provider_of(host, None, "openai"), host, int(port or 443)
 
 
-_BATCH = Batch(re.compile(rb'\s*\{\s*"id"\s*:\s*"batch_req_'), _batched)
+# OpenAI's results begin with their own id, Azure's with the request's, as what is asked in a batch does.
+_BATCH = Batch(re.compile(rb'\s*\{\s*"(?:id"\s*:\s*"batch_req_|custom_id"\s*:)'), _batched)
 
 openai = Integration(
     name="openai",

@@ -27,7 +27,7 @@ class CannedServer:
                 while line := self.rfile.readline().strip():
                     name, _, value = line.partition(b":")
                     length = int(value) if name.lower() == b"content-length" else length
-                body = json.loads(self.rfile.read(length))
+                body = json.loads(self.rfile.read(length) or b"{}")
                 canned.bodies.append(body)
                 for piece in canned.reply(body):
                     self.wfile.write(piece)

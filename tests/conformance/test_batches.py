@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from examples.offline_provider import OfflineProvider
 from otel_llm_semconv import attributes as A
+from tests.conformance.canned import CannedServer, response
 from tests.conformance.conftest import Twice
 from tests.conformance.surfaces import SURFACES, got
 from tests.conformance.ways import VALUES, Seen
@@ -103,6 +105,27 @@ async def test_batches_of_files(connect: Callable[[str], Any], twice: Twice) -> 
     _seen, calls = await twice(VALUES[0], use)
     assert [(call.attributes or {})[A.OTEL_LLM_COST_STATUS] for call in calls] == ["priced"] * 4
     assert [(call.attributes or {})[A.OTEL_LLM_SERVICE_TIER] for call in calls] == ["batch"] * 4
+
+
+@pytest.mark.usefixtures("instrumented")
+async def test_results_that_begin_with_the_request_s_id(calls: Spans) -> None:
+    openai: Any = pytest.importorskip("openai", reason="the oldest SDKs do not fit into one environment")
+    usage = {"prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050}
+    chat: dict[str, Any] = {"id": "c-1", "object": "chat.completion", "choices": [], "usage": usage}
+    chat["model"] = "gpt-4o-mini-2024-07-18"
+    drawn: dict[str, Any] = {"created": 1, "data": [{}], "usage": {"input_tokens": 5, "output_tokens": 7}}
+    asked = {"custom_id": "0", "method": "POST", "url": "/chat/completions", "body": {"model": "gpt-4o-mini"}}
+    lines = [{"custom_id": "0", "response": {"status_code": 200, "body": made}} for made in (chat, drawn)]
+    files: list[tuple[str, list[Any]]] = [("file-in", [asked]), (f"file-{uuid4().hex}", lines)]
+    with CannedServer() as server:
+        client = openai.AzureOpenAI(azure_endpoint=server.url, api_key="k", api_version="2024-10-21", max_retries=0)
+        for id_, told in files:
+            body = "".join(json.dumps(line) + "\n" for line in told).encode()
+            server.reply = lambda _, body=body: response(body, "application/octet-stream")
+            assert client.files.content(id_).text == body.decode()
+    first, second = (call.attributes or {} for call in calls())
+    assert (first[A.GEN_AI_RESPONSE_ID], first[A.GEN_AI_USAGE_INPUT_TOKENS]) == ("c-1", 1000)
+    assert (second[A.GEN_AI_OPERATION_NAME], second[A.GEN_AI_USAGE_IMAGE_OUTPUT_TOKENS]) == ("image_generation", 7)
 
 
 class Opened:
