@@ -13,14 +13,15 @@ from typing import Any, Literal
 
 import click
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 Format = Literal["table", "json", "csv"]
 
-# Wide enough that nothing is cut when the output goes to a file or a pipe.
-_PIPED_WIDTH = 240
+# What goes to a file or a pipe is never wrapped or cut.
+_PIPED_WIDTH = 100_000
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -39,6 +40,30 @@ class Column:
     show: Callable[[Mapping[str, Any]], str | Text]
     right: bool = False
     style: str | None = None
+    whole: bool = False
+    """Never wrapped; as what is on the right, numbers."""
+    least: int = 8
+    """Of what may be wrapped, how narrow it may get."""
+    optional: int = 0
+    """Left out where there is no room, the highest first; 0 is never left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    """A column with all its cells, and how wide it is."""
+
+    column: Column
+    cells: Sequence[str | Text]
+    footer: str | Text
+
+    @property
+    def widest(self) -> int:
+        cells = (*self.cells, self.footer, self.column.title)
+        return max(cell_len(line) for cell in cells for line in (str(cell).splitlines() or [""]))
+
+    @property
+    def narrowest(self) -> int:
+        return self.widest if self.column.right or self.column.whole else min(self.widest, self.column.least)
 
 
 def emit(
@@ -57,7 +82,7 @@ def emit(
     elif not rows:
         console(stderr=True).print(empty, style="dim")
     else:
-        console().print(_table(rows, columns, total))
+        print_table(console(), rows, columns, total)
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -83,22 +108,77 @@ def plain(value: Any) -> Any:
     return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
-def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], total: Mapping[str, Any] | None) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=total is not None, header_style="bold")
-    for column in columns:
-        footer = column.show(total) if total is not None else ""
+def print_table(
+    screen: Console,
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[Column],
+    total: Mapping[str, Any] | None = None,
+) -> None:
+    """Print a table that fits the screen; no number is ever cut.
+
+    Optional columns give way first, and are named below; where that does not help, each row is a paragraph.
+    """
+    shown = [
+        _Filled(column, [column.show(row) for row in rows], "" if total is None else column.show(total))
+        for column in columns
+    ]
+    left_out: list[str] = []
+    while (
+        _needed(shown) > screen.width
+        and (optional := max(shown, key=lambda each: each.column.optional))
+        and (optional.column.optional)
+    ):
+        shown.remove(optional)
+        left_out.insert(0, optional.column.title)
+    if _needed(shown) > screen.width:
+        _print_paragraphs(screen, shown, len(rows))
+        return
+    screen.print(_table(shown, len(rows), screen.width, footer=total is not None))
+    if left_out:
+        screen.print(f"no room for: {', '.join(left_out)}", style="dim")
+
+
+def _needed(columns: Sequence[_Filled]) -> int:
+    return sum(each.narrowest for each in columns) + _between(columns)
+
+
+def _between(columns: Sequence[_Filled]) -> int:
+    return 3 * len(columns) - 1
+
+
+def _table(columns: Sequence[_Filled], rows: int, width: int, *, footer: bool) -> Table:
+    widths = [each.widest for each in columns]
+    too_much = sum(widths) + _between(columns) - width
+    for _ in range(max(0, too_much)):
+        # The one that has most to give, gives.
+        spare = [wide - each.narrowest and wide for wide, each in zip(widths, columns, strict=True)]
+        widths[spare.index(max(spare))] -= 1
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=footer, header_style="bold")
+    for each, wide in zip(columns, widths, strict=True):
+        column = each.column
+        justify = "right" if column.right else "left"
         table.add_column(
             column.title,
-            footer,
-            justify="right" if column.right else "left",
+            each.footer,
+            justify=justify,
             style=column.style,
             footer_style="bold",
-            no_wrap=column.right,
+            width=wide,
+            no_wrap=wide == each.widest,
             overflow="fold",
         )
-    for row in rows:
-        table.add_row(*(column.show(row) for column in columns))
+    for number_ in range(rows):
+        table.add_row(*(each.cells[number_] for each in columns))
     return table
+
+
+def _print_paragraphs(screen: Console, columns: Sequence[_Filled], rows: int) -> None:
+    for number_ in range(rows):
+        for each in columns:
+            screen.print(
+                Text().append(f"{each.column.title}: ", style="bold").append(each.cells[number_]), overflow="fold"
+            )
+        screen.print()
 
 
 def money(usd: Decimal | None) -> str:

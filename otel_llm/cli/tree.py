@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from otel_llm.cli.output import duration, money, number, percent, when
+from otel_llm.cli.output import Column, duration, money, number, percent, print_table, when
 from otel_llm_semconv import attributes as A
 
 _BAR = 8
@@ -68,16 +66,9 @@ def as_dict(node: Node) -> dict[str, Any]:
 def draw(console: Console, interaction: Mapping[str, Any], roots: Sequence[Node]) -> None:
     """Print an interaction: its head, its tree, and how much of its cost is known."""
     console.print(_head(interaction))
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", expand=False)
-    table.add_column("", overflow="fold")
-    for title in ("time", "in", "cache read", "write", "out", "reasoning", "cost"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("share", no_wrap=True)
     whole = sum((root.cost or Decimal(0) for root in roots), Decimal(0))
-    for root in roots:
-        for guide, node in _walk(root, "", ""):
-            _row(table, guide, node, whole)
-    console.print(table)
+    rows = [row for root in roots for guide, node in _walk(root, "", "") for row in _rows(guide, node, whole)]
+    print_table(console, rows, _COLUMNS)
     for line in _foot(interaction, [node.span for root in roots for _, node in _walk(root, "", "")]):
         console.print(line, style="dim")
 
@@ -105,28 +96,44 @@ def _walk(node: Node, here: str, below: str) -> Iterator[tuple[str, Node]]:
         yield from _walk(child, below + corner, below + line)
 
 
-def _row(table: Table, guide: str, node: Node, whole: Decimal) -> None:
+def _rows(guide: str, node: Node, whole: Decimal) -> Iterator[dict[str, str | Text]]:
     span, cost = node.span, node.cost
-    name = Text(guide, style="dim").append(_name(span))
     shown = money(cost) if node.calls else ""
     if span["CostStatus"] == "partial" and cost is not None:
         shown = f"≥ {shown}"
     share = float(cost / whole) if cost is not None and whole else None
     style = "green" if span["IsCall"] else "bold" if guide == "" else ""
-    table.add_row(
-        name,
-        duration(span["DurationNs"]),
-        number(span["InputTokens"]),
-        number(span["CacheReadTokens"] or None),
-        number(span["CacheWriteTokens"] or None),
-        number(span["OutputTokens"]),
-        number(span["ReasoningTokens"] or None),
-        Text(shown, style=style if cost is not None else "yellow"),
-        Text(_bar(share), style="green").append(percent(share).rjust(8)) if share is not None else "",
-    )
+    yield {
+        "": Text(guide, style="dim").append(_name(span)),
+        "time": duration(span["DurationNs"]),
+        "in": number(span["InputTokens"]),
+        "cache read": number(span["CacheReadTokens"] or None),
+        "write": number(span["CacheWriteTokens"] or None),
+        "out": number(span["OutputTokens"]),
+        "reasoning": number(span["ReasoningTokens"] or None),
+        "cost": Text(shown, style=style if cost is not None else "yellow"),
+        "share": Text(_bar(share), style="green").append(percent(share).rjust(8)) if share is not None else "",
+    }
     inner = guide.replace("├─ ", "│  ").replace("└─ ", "   ")
     for remark in _remarks(span):
-        table.add_row(Text(inner + ("│  " if node.children else "   "), style="dim").append(remark, style="yellow"))
+        yield {"": Text(inner + ("│  " if node.children else "   "), style="dim").append(remark, style="yellow")}
+
+
+def _column(title: str, optional: int, *, right: bool = True) -> Column:
+    return Column(title, lambda row: row.get(title, ""), right=right, whole=True, optional=optional)
+
+
+_COLUMNS = (
+    Column("", lambda row: row[""], least=40),
+    _column("time", 3),
+    _column("in", 1),
+    _column("cache read", 5),
+    _column("write", 7),
+    _column("out", 2),
+    _column("reasoning", 6),
+    _column("cost", 0),
+    _column("share", 4, right=False),
+)
 
 
 def _name(span: Mapping[str, Any]) -> Text:
