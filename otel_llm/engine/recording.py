@@ -32,8 +32,10 @@ _AGENT_SLOT = "_otel_llm_agent"
 _inside: WeakValueDictionary[int, Span] = WeakValueDictionary()
 """Spans that know their agent, by id: one of another provider's, whose parent they are, does not."""
 
-# Servers that answered 400 to a stream that asked for its usage, and those that did not: (address, port).
-_refuses_usage: dict[tuple[str | None, int | None], bool] = {}
+# Who answered 400 to a stream that asked for its usage, and who did not: (address, port, operation, model). A gateway
+# has servers of many kinds behind it.
+_refuses_usage: dict[tuple[str | None, int | None, str, str | None], bool] = {}
+_MOST_REMEMBERED = 1_024
 
 
 _layer: ContextVar[Layer | None] = ContextVar("otel_llm.layer", default=None)
@@ -272,7 +274,9 @@ class Recording:
     def usage_accepted(self) -> None:
         """Remember whether this server answers streams that ask for their usage: it just answered one."""
         if self.asked is not None or self._retry_plainly:
-            _refuses_usage[self._server] = self._retry_plainly
+            if len(_refuses_usage) >= _MOST_REMEMBERED:
+                _refuses_usage.clear()
+            _refuses_usage[self._whom] = self._retry_plainly
 
     def fail(self, error: BaseException) -> None:
         """End with `error`, the caller's own exception, which goes on its way."""
@@ -362,15 +366,16 @@ class Recording:
     # Asking a stream for its usage.
 
     @property
-    def _server(self) -> tuple[str | None, int | None]:
-        return self.call.server_address, self.call.server_port
+    def _whom(self) -> tuple[str | None, int | None, str, str | None]:
+        call = self.call
+        return call.server_address, call.server_port, call.operation, call.request_model
 
     def _known_to_refuse(self) -> bool:
-        return _refuses_usage.get(self._server, False)
+        return _refuses_usage.get(self._whom, False)
 
     def _minds(self, status: int | None) -> bool:
         """Whether the server may have minded the question for usage, so that the plain request deserves a try."""
-        return self.asked is not None and status in (400, 422) and self._server not in _refuses_usage
+        return self.asked is not None and status in (400, 422) and self._whom not in _refuses_usage
 
     def refusal(self, result: Any) -> Any:
         """The open response in `result`, if its status says that the plain request deserves a try, which follows."""

@@ -194,6 +194,14 @@ def test_a_server_that_minds_is_asked_once(provider: OfflineProvider, calls: Spa
     assert_ledger_equals_bill(calls(), provider.bill)
 
 
+def test_a_gateway_has_servers_of_many_kinds(provider: OfflineProvider, calls: Spans) -> None:
+    assert list(chat(provider, "chunks 4", stream=True))
+    assert list(chat(provider, "refuse stream_options; chunks 4", model="gpt-4o-mini", stream=True))
+    assert list(chat(provider, "chunks 4", stream=True))
+    assert sent_options(provider) == [*[{"include_usage": True}] * 2, None, {"include_usage": True}]
+    assert attempts(calls()) == [(1, []), (2, [400]), (1, [])]
+
+
 def test_a_request_that_is_wrong_stays_wrong(provider: OfflineProvider, calls: Spans) -> None:
     read(chat(provider, "chunks 4", stream=True))  # this server answers
     provider.clear()
