@@ -201,14 +201,18 @@ class Interaction:
         }
 
     def wait_for_price(self) -> None:
-        """A finished call of it waits for its price: the root span must not end before."""
+        """A finished call of it waits for its price: its root span must not end before, nor those around it."""
         with self._lock:
             self._late += 1
+        if self.parent is not None:
+            self.parent.wait_for_price()
 
     def price_arrived(self) -> None:
         """The price has come."""
         with self._lock:
             self._late -= 1
+        if self.parent is not None:
+            self.parent.price_arrived()
 
     @property
     def waits(self) -> bool:

@@ -22,6 +22,7 @@ import otel_llm
 from examples.offline_provider import OfflineProvider
 from otel_llm import distro
 from otel_llm.frameworks import ThreadsInstrumentor
+from otel_llm.pricing.book import PriceBook
 from otel_llm_semconv import attributes as A
 from tests.conftest import Spans
 
@@ -47,6 +48,16 @@ def named(spans: Spans, name: str) -> ReadableSpan:
 
 def said(span: ReadableSpan, name: str) -> Any:
     return (span.attributes or {}).get(name)
+
+
+def test_those_around_wait_for_a_price_as_well(ask: Ask, spans: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_yet(_book: Any, _call: Any) -> None:
+        """As on a machine that has not seen the model before."""
+
+    monkeypatch.setattr(PriceBook, "price_at_hand", not_yet)
+    with otel_llm.interaction("outer"), otel_llm.interaction("inner"):
+        ask("one")
+    assert [said(named(spans, name), A.OTEL_LLM_INTERACTION_CALLS) for name in ("inner", "outer")] == [1, 1]
 
 
 def test_identity_is_on_every_span_and_the_bill_on_the_root(ask: Ask, spans: Spans, provider: OfflineProvider) -> None:
