@@ -17,7 +17,7 @@ import click
 
 from otel_llm.cli.doctor import diagnose
 from otel_llm.cli.forget import forget
-from otel_llm.cli.options import opened_store, with_filters, with_format
+from otel_llm.cli.options import INCOMPLETE, opened_store, with_filters, with_format
 from otel_llm.cli.outcome import outcome
 from otel_llm.cli.output import Column, Format, console, emit, money, number, percent, plain, when
 from otel_llm.cli.prices import prices
@@ -40,13 +40,16 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
         except (StoreError, QueryError, PriceFileError) as error:
             raise click.ClickException(str(error)) from None
         except BrokenPipeError:
             # `otel-llm sql ... | head`: the reader has seen enough.
             sys.stdout = None
             raise SystemExit(0) from None
+        if ctx.meta.get(INCOMPLETE):
+            raise SystemExit(1)
+        return result
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -81,25 +84,25 @@ def interactions(
     emit(
         rows,
         [
-            Column("interaction", lambda row: row["InteractionId"][:12], style="cyan"),
-            Column("when", lambda row: when(row["Start"])),
+            Column("interaction", lambda row: row["InteractionId"][:12], style="cyan", whole=True),
+            Column("when", lambda row: when(row["Start"]), whole=True, optional=1),
             Column("name", lambda row: row["InteractionName"]),
             Column("user", lambda row: row["UserId"]),
-            Column("feature", lambda row: row["Feature"]),
+            Column("feature", lambda row: row["Feature"], optional=2),
             Column("calls", lambda row: number(row["Calls"]), right=True),
-            Column("retries", lambda row: number(row["Retries"] or None), right=True),
-            Column("steps", lambda row: number(row["Steps"]), right=True),
-            Column("tools", lambda row: number(row["ToolCalls"] or None), right=True),
-            Column("loops", lambda row: number(row["Loops"] or None), right=True),
-            Column("tokens in", lambda row: number(row["InputTokens"]), right=True),
-            Column("sent before", _sent_before, right=True),
-            Column("out", lambda row: number(row["OutputTokens"]), right=True),
+            Column("retries", lambda row: number(row["Retries"] or None), right=True, optional=6),
+            Column("steps", lambda row: number(row["Steps"]), right=True, optional=9),
+            Column("tools", lambda row: number(row["ToolCalls"] or None), right=True, optional=8),
+            Column("loops", lambda row: number(row["Loops"] or None), right=True, optional=7),
+            Column("tokens in", lambda row: number(row["InputTokens"]), right=True, optional=4),
+            Column("sent before", _sent_before, right=True, optional=10),
+            Column("out", lambda row: number(row["OutputTokens"]), right=True, optional=5),
             Column("cost", _cost, right=True),
-            Column("outcome", lambda row: row["Outcome"] or ""),
-            Column("models", lambda row: ", ".join(row["Models"]), style="dim"),
+            Column("outcome", lambda row: row["Outcome"] or "", optional=3),
+            Column("models", lambda row: ", ".join(row["Models"]), style="dim", optional=11),
         ],
         output,
-        empty=_nothing(since, user, feature),
+        empty=_nothing(since or until, user, feature),
     )
 
 
@@ -124,7 +127,7 @@ def show(
             exact = store.query(*ask(id=interaction)).dicts() or store.query(*ask(id_prefix=interaction)).dicts()
         if not exact:
             raise click.ClickException(
-                _nothing(since, user, feature)
+                _nothing(since or until, user, feature)
                 if wanted
                 else f"There is no interaction {interaction}: list them with `otel-llm interactions`."
             )
@@ -147,7 +150,7 @@ def report(
     by: str, limit: int, user: str, feature: str, since: datetime | None, until: datetime | None, output: Format
 ) -> None:
     """What it cost, by user, feature, endpoint, model ..., with how much of it is known."""
-    dimensions = [part.strip() for part in by.split(",") if part.strip()]
+    dimensions = list(dict.fromkeys(part.strip() for part in by.split(",")))
     try:
         ask = partial(queries.report, user=user, feature=feature, since=since, until=until)
         query, sum_query = ask(dimensions, limit=limit), ask([])
@@ -156,7 +159,9 @@ def report(
     with opened_store() as store:
         rows = store.query(*query).dicts()
         total = next(iter(store.query(*sum_query).dicts()), None)
-        unpriced = store.query(*queries.unpriced(since=since, until=until)).dicts() if output == "table" else []
+        unpriced = []
+        if output == "table":
+            unpriced = store.query(*queries.unpriced(user=user, feature=feature, since=since, until=until)).dicts()
     nobody: dict[str, Any] = {}
     for row in rows:
         nobody = {name: row.pop(name) for name in ("UnattributedCost", "UnattributedCalls") if name in row}
@@ -168,18 +173,20 @@ def report(
         [
             *(_dimension(dimension, first=index == 0) for index, dimension in enumerate(dimensions)),
             Column("cost", _cost, right=True, style="green"),
-            Column("share", lambda row: _share(row["Cost"], whole), right=True),
+            Column("share", lambda row: _share(row["Cost"], whole), right=True, optional=2),
             Column("interactions", lambda row: number(row["Interactions"]), right=True),
-            Column("p50", lambda row: _quantile(row["CostP50"]), right=True),
-            Column("p95", lambda row: _quantile(row["CostP95"]), right=True),
+            Column("p50", lambda row: _quantile(row["CostP50"]), right=True, optional=5),
+            Column("p95", lambda row: _quantile(row["CostP95"]), right=True, optional=1),
             Column("calls", lambda row: number(row["Calls"]), right=True),
-            Column("retries", lambda row: number(row["Retries"] or None), right=True),
-            Column("wasted", lambda row: money(row["WastedCost"]) if row["WastedCalls"] else "", right=True),
+            Column("retries", lambda row: number(row["Retries"] or None), right=True, optional=4),
+            Column(
+                "wasted", lambda row: money(row["WastedCost"]) if row["WastedCalls"] else "", right=True, optional=3
+            ),
             Column("priced", lambda row: percent(row["CallCoverage"]), right=True),
         ],
         output,
         total=total,
-        empty=_nothing(since, user, feature),
+        empty=_nothing(since or until, user, feature),
     )
     if output == "table" and total and total["Calls"]:
         _coverage(total, unpriced)
@@ -268,7 +275,7 @@ def _dimension(name: str, *, first: bool) -> Column:
             return "total" if first else ""
         return str(row[name]) or "(unattributed)"
 
-    return Column(name, show_value)
+    return Column(name, show_value, least=20)
 
 
 def _coverage(total: Any, unpriced: Sequence[Any]) -> None:

@@ -20,6 +20,10 @@ from otel_llm_exporters.clickhouse.stores import Store, open_store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+INCOMPLETE = "otel_llm.incomplete"
+"""Set in a command's context when its answer is not all: it then ends with exit code 1."""
+_EARLIEST, _LATEST = 1970, 2262
+"""Years that ClickHouse's nanoseconds can hold."""
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -32,14 +36,18 @@ class _Moment(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         match = re.fullmatch(r"(\d+)([smhdw])", str(value).strip())
-        if match:
-            return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
         try:
-            return datetime.fromisoformat(value).astimezone(UTC)
-        except ValueError:
+            if match:
+                found = datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
+            else:
+                found = datetime.fromisoformat(value).astimezone(UTC)
+            if not _EARLIEST <= found.year < _LATEST:
+                raise OverflowError
+        except (ValueError, OverflowError):
             self.fail(
                 f"{value!r} is no time: say 7d, 12h or 30m for how long ago, or a date such as 2026-11-01.", param, ctx
             )
+        return found
 
 
 MOMENT = _Moment()
@@ -87,6 +95,8 @@ def opened_store() -> Generator[Store]:
                 bar.stop()
 
     def rejected(path: Path) -> None:
+        if (context := click.get_current_context(silent=True)) is not None:
+            context.meta[INCOMPLETE] = True
         errors.print(
             f"A segment of the spool cannot be read and was put aside: {path}. "
             "Its spans are missing here; keep the file for a closer look, or delete it.",

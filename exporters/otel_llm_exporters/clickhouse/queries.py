@@ -185,9 +185,11 @@ _IDENTITIES = """LEFT JOIN
     ) AS whole ON if(/* LACKING */, call.InteractionId, '') = whole.InteractionId"""
 
 
-def unpriced(*, since: datetime | None = None, until: datetime | None = None) -> Query:
-    """Models whose cost is unknown or partial, and why."""
-    return Query(_sql("unpriced"), {"since": since, "until": until})
+def unpriced(
+    *, user: str = "", feature: str = "", since: datetime | None = None, until: datetime | None = None
+) -> Query:
+    """Models whose cost is unknown or partial, and why; of a user or a feature, by the calls that say it themselves."""
+    return Query(_sql("unpriced"), {"user": user, "feature": feature, "since": since, "until": until})
 
 
 def status() -> Query:

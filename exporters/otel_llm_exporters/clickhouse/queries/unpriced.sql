@@ -10,6 +10,8 @@ SELECT
     max(Timestamp) AS LastSeen
 FROM llm_calls FINAL
 WHERE (TotalCost IS NULL OR CostStatus = 'partial')
+    AND ({user:String} = '' OR UserId = {user:String})
+    AND ({feature:String} = '' OR Feature = {feature:String})
     AND ({since:Nullable(DateTime64(6))} IS NULL OR Timestamp >= {since:Nullable(DateTime64(6))})
     AND ({until:Nullable(DateTime64(6))} IS NULL OR Timestamp < {until:Nullable(DateTime64(6))})
 GROUP BY ALL
