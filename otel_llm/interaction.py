@@ -134,30 +134,34 @@ class Interaction:
     # What the engine says of it.
 
     def ended(self, call: Call, sent: Sent | None = None) -> None:
-        """Note what a call did, of this interaction and so of those around it, as soon as it ended."""
+        """Count a call, of this interaction and of those around it, as soon as it ended. Its price may come later."""
+        usage = call.usage
+        it: Interaction | None = self
+        while it is not None:
+            with it._lock:
+                it.calls += 1
+                it.attempts += call.attempts
+                it.input_tokens += (usage.input_tokens if usage else None) or 0
+                it.output_tokens += (usage.output_tokens if usage else None) or 0
+            it = it.parent
         with guard:
             with self._lock:
                 again = self.facts.recognize(call, sent)
-            it: Interaction | None = self
+            it = self
             while it is not None:
                 with it._lock:
                     it.facts.add(call, again)
                 it = it.parent
 
     def add(self, call: Call, span: trace.Span) -> dict[str, AttributeValue]:
-        """Put a finished call on the bill, of this interaction and of those around it.
+        """Put the price of a call that ended on the bill, of this interaction and of those around it.
 
         Returns what of the bill belongs onto the call's own span, because it is the root span.
         """
         cost = call.cost.nano_usd if call.cost is not None else None
-        usage = call.usage
         with self._lock:
-            self.calls += 1
-            self.attempts += call.attempts
             self.nano_usd += cost or 0
             self.priced_calls += cost is not None
-            self.input_tokens += (usage.input_tokens if usage else None) or 0
-            self.output_tokens += (usage.output_tokens if usage else None) or 0
             self.facts.pay(call)
             bill, is_root = self.bill(), self.root is span
             if not is_root:

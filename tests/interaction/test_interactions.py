@@ -55,8 +55,9 @@ def test_those_around_wait_for_a_price_as_well(ask: Ask, spans: Spans, monkeypat
         """As on a machine that has not seen the model before."""
 
     monkeypatch.setattr(PriceBook, "price_at_hand", not_yet)
-    with otel_llm.interaction("outer"), otel_llm.interaction("inner"):
+    with otel_llm.interaction("outer") as outer, otel_llm.interaction("inner") as inner:
         ask("one")
+        assert (inner.calls, outer.calls) == (1, 1), "only money comes later"
     assert [said(named(spans, name), A.OTEL_LLM_INTERACTION_CALLS) for name in ("inner", "outer")] == [1, 1]
 
 
