@@ -18,6 +18,7 @@ from rich.text import Text
 from otel_llm.cli.output import number, when
 from otel_llm.engine.patching import Patches, our_version
 from otel_llm.frameworks.identity import FEATURES_SETTING, IDENTITY_SETTING, identity_reader, route_patterns
+from otel_llm.instrumentor import disabled
 from otel_llm.integrations import INTEGRATIONS
 from otel_llm.pricing import PriceBook, PriceFileError
 from otel_llm.settings import BAGGAGE_SETTING, SettingError, baggage_names, home, price_file
@@ -129,6 +130,10 @@ def _sdk(integration: Integration, installed: str, *, registered: bool) -> Findi
     name = f"{integration.distribution} {installed}"
     if not registered:
         return Finding("SDKs", "bad", f"{name} is not instrumented: reinstall otel-llm, its entry point is missing.")
+    left_out = sorted({_OURS, f"{_OURS}_{integration.name}"} & disabled())
+    if left_out:
+        said = f"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS leaves {' and '.join(left_out)} out"
+        return Finding("SDKs", "bad", f"{name} is not instrumented: {said}.")
     failures: list[ImportError] = []
     modules = dict.fromkeys(patch.module for patch in integration.patches)
     for module in modules:

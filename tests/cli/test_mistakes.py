@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from examples.offline_provider import OfflineProvider
 from tests.cli.conftest import APP, BIN, Command, fill
 
@@ -64,6 +66,17 @@ def test_settings_of_attribution_that_cannot_be_used(otel_llm: Command) -> None:
     assert done.returncode == 1
     assert [text.split()[0] for text in said] == list(bad)
     assert all(text.endswith("the setting is not used.") for text in said)
+
+
+@pytest.mark.parametrize("name", ["otel_llm_openai", "otel_llm"])
+def test_an_sdk_that_was_left_out(otel_llm: Command, name: str) -> None:
+    environment = Command(otel_llm.home, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=name).environment
+    command = [BIN / "otel-llm", "doctor", "--format", "json"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    said = [finding["text"] for finding in json.loads(done.stdout) if finding["level"] == "bad"]
+    assert done.returncode == 1
+    assert any(text.startswith("openai ") and text.endswith(f"leaves {name} out.") for text in said)
+    assert any(text.startswith("anthropic ") for text in said) is (name == "otel_llm")
 
 
 def test_a_corrupt_segment_costs_only_itself(tmp_path: Path) -> None:
