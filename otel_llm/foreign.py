@@ -118,7 +118,7 @@ class ForeignCalls(SpanProcessor):
             is_agent = said.get(A.GEN_AI_OPERATION_NAME) == "invoke_agent"
             mark_agent(span, parent, parent_context, said.get(A.GEN_AI_AGENT_NAME) if is_agent else None)
             kept: Any = span._attributes  # pyright: ignore[reportPrivateUsage]
-            if not _is_ours(span):
+            if not is_ours(span):
                 trail = _Trail(trail)
                 trail.interaction = interaction_of(span, parent_context)
                 trail.layer = current_layer(parent_context)
@@ -136,7 +136,7 @@ class ForeignCalls(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Count it, or mark it, if it is a call."""
         with guard:
-            if _is_ours(span):
+            if is_ours(span):
                 seen: _Seen | None = getattr(span._attributes, _SEEN, None)  # pyright: ignore[reportPrivateUsage]
                 if seen is not None:
                     seen.know(attributes_of(span), span.end_time or 0)
@@ -187,7 +187,8 @@ class ForeignCalls(SpanProcessor):
         return found is not None
 
 
-def _is_ours(span: ReadableSpan) -> bool:
+def is_ours(span: ReadableSpan) -> bool:
+    """Whether one of our tracers made it."""
     scope = span.instrumentation_scope
     return scope is not None and scope.name.startswith("otel_llm")
 
@@ -203,7 +204,7 @@ def _embeds(operation: Any) -> bool:
 def _call(said: Mapping[str, Any]) -> Call | None:
     """The call that a span tells of, by whatever names; None when it is no call. As `llm_calls` decides, too."""
     first = partial(_first, said)
-    kind = str(first(A.OPENINFERENCE_SPAN_KIND, A.TRACELOOP_SPAN_KIND, A.LLM_REQUEST_TYPE) or "").upper()
+    kind = _kind(said)
     operation = first(A.GEN_AI_OPERATION_NAME) or _KINDS.get(kind)
     if operation is None and not kind and A.GEN_AI_REQUEST_MODEL in said:
         operation = "chat"
@@ -227,13 +228,18 @@ def _call(said: Mapping[str, Any]) -> Call | None:
 def _asked_nobody(span: ReadableSpan, said: Mapping[str, Any]) -> bool:
     """Whether a span tells of no answer, and of no request either: the SDK refused its arguments.
 
-    Nor is it a request where a span has no more than OpenInference's kind of a call: it prepares one, say.
+    Nor is it a request where a span has no more than OpenInference's kind of a call, which prepares one, say, or no
+    more than a model's name: Anthropic's SDK names one where it counts tokens, and where it begins a session.
     """
     if any(name.startswith(_ANSWERS) for name in said):
         return False
     if A.GEN_AI_OPERATION_NAME in said or span.status.status_code is StatusCode.ERROR:
         return said.get(A.ERROR_TYPE) in _REFUSALS
-    return A.OPENINFERENCE_SPAN_KIND in said
+    return A.OPENINFERENCE_SPAN_KIND in said or not _kind(said)
+
+
+def _kind(said: Mapping[str, Any]) -> str:
+    return str(_first(said, A.OPENINFERENCE_SPAN_KIND, A.TRACELOOP_SPAN_KIND, A.LLM_REQUEST_TYPE) or "").upper()
 
 
 def _usage(said: Mapping[str, Any]) -> Usage | None:

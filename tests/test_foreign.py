@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 from opentelemetry import trace
@@ -191,6 +192,17 @@ def test_what_prepares_a_request_is_no_call(spans: Spans) -> None:
         theirs.start_span("prepare", attributes=kind).end()
         theirs.start_span("ask", attributes=kind | {"llm.finish_reason": "stop"}).end()
     assert counted(spans()) == ["ask"]
+    assert it.calls == 1
+
+
+def test_what_only_names_a_model_is_no_call(provider: OfflineProvider, spans: Spans) -> None:
+    client = anthropic.Anthropic(base_url=provider.url, api_key="any")
+    with otel_llm.interaction("ask") as it:
+        client.messages.count_tokens(model="claude-haiku-4-5", messages=[{"role": "user", "content": "Why?"}])
+        client.messages.create(model="claude-haiku-4-5", max_tokens=9, messages=[{"role": "user", "content": SCRIPT}])
+    # The SDK's own spans, as nothing of it is instrumented here.
+    assert covered(spans()) == ["anthropic.messages.count_tokens"]
+    assert counted(spans()) == ["anthropic.messages.create"]
     assert it.calls == 1
 
 

@@ -224,4 +224,8 @@ FROM
     -- A call that another span tells of already is `covered` there.
     WHERE (Operation IN ('chat', 'text_completion', 'generate_content', 'embeddings') OR a['otel_llm.cost.status'] != '')
         AND a['otel_llm.layer'] != 'covered'
+        -- Nor is it a call where a span only names a model: Anthropic's SDK names one where it counts tokens.
+        AND (kind != '' OR a['gen_ai.operation.name'] != '' OR StatusCode IN ('Error', 'STATUS_CODE_ERROR')
+            OR arrayExists(name -> startsWith(name, 'gen_ai.response.') OR startsWith(name, 'gen_ai.usage.')
+                OR name IN ('gen_ai.output.messages', 'gen_ai.completion'), mapKeys(a)))
 );
