@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.distro import BaseDistro  # pyright: ignore[reportMissingTypeStubs]
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Link, SpanKind, TraceState
 from opentelemetry.util._importlib_metadata import (  # read once per process, and not once more for us
@@ -30,7 +30,7 @@ from opentelemetry.util._importlib_metadata import (  # read once per process, a
 from opentelemetry.util.types import Attributes
 
 from otel_llm.engine.propagation import join_parent_process, propagate_by
-from otel_llm.foreign import ForeignCalls
+from otel_llm.foreign import ForeignCalls, is_ours
 from otel_llm.guard import guard, logger
 from otel_llm.interaction import InteractionProcessor
 from otel_llm.late import drain, end_before_others
@@ -93,7 +93,7 @@ def attach(provider: trace.TracerProvider | None = None) -> None:
         propagate_by(is_provider)
         if provider is trace.get_tracer_provider():
             join_parent_process()
-        # First in line: another processor that raises cannot keep a span from the ledger.
+        # First in line, and a span of ours always starts: another processor that raises cannot keep it from the ledger.
         ledgers = _ledgers()
         _prepend(provider, [InteractionProcessor(), ForeignCalls(), *ledgers])
         if ledgers:
@@ -176,6 +176,16 @@ def _prepend(provider: TracerProvider, processors: list[SpanProcessor]) -> None:
         provider.add_span_processor(processor)
     with guard:
         active._span_processors = (*processors, *earlier)  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
+    start = active.on_start
+
+    def on_start(span: Span, parent_context: Context | None = None) -> None:
+        if not is_ours(span):
+            start(span, parent_context)
+            return
+        with guard:
+            start(span, parent_context)
+
+    active.on_start = on_start
 
 
 class RecordCalls(Sampler):

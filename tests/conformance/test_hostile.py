@@ -146,18 +146,21 @@ class BrokenAtEnd(Broken):
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+@pytest.mark.parametrize("late_comer", [False, True], ids=["earlier", "later"])
 @pytest.mark.parametrize(
-    ("broken", "recorded"),
-    [(Broken(), False), (BrokenAtEnd(), True), (SimpleSpanProcessor(Broken()), True)],
+    "broken",
+    [Broken(), BrokenAtEnd(), SimpleSpanProcessor(Broken())],
     ids=["on_start", "on_end", "export"],
 )
 def test_somebodys_pipeline_raises(
-    provider: OfflineProvider, monkeypatch: pytest.MonkeyPatch, broken: SpanProcessor, recorded: bool, stream: bool
+    provider: OfflineProvider, monkeypatch: pytest.MonkeyPatch, broken: SpanProcessor, late_comer: bool, stream: bool
 ) -> None:
     ours = InMemorySpanExporter()
     pipeline = TracerProvider(shutdown_on_exit=False)
-    pipeline.add_span_processor(broken)
     monkeypatch.setattr(distro, "_ledgers", lambda: [SimpleSpanProcessor(ours)])
+    if late_comer:
+        distro.attach(pipeline)
+    pipeline.add_span_processor(broken)
     distro.attach(pipeline)
     instrumentor = OpenAIInstrumentor()
     instrumentor.instrument(tracer_provider=pipeline)
@@ -169,8 +172,12 @@ def test_somebodys_pipeline_raises(
         late.drain()
     finally:
         instrumentor.uninstrument()
-    # The ledger is first in line: what ends is in it, whatever comes after.
-    assert len(ours.get_finished_spans()) == (2 if recorded else 0)
+    # The ledger is first in line: a call is in it, whatever comes after.
+    assert len(ours.get_finished_spans()) == 2
+    if type(broken) is Broken:
+        # What is not ours is as it was.
+        with pytest.raises(RuntimeError, match="on_start"):
+            pipeline.get_tracer("theirs").start_span("theirs")
 
 
 @pytest.mark.usefixtures("instrumented")
