@@ -71,7 +71,10 @@ def list_(pattern: str, provider: str, output: Format) -> None:
 )
 @with_format
 def show(model: str, provider: str | None, output: Format) -> None:
-    """Every price that a call to MODEL can have today, and where it comes from."""
+    """Every price that a call to MODEL can have today, and where it comes from.
+
+    MODEL may be PROVIDER/MODEL, as `prices list` prints it.
+    """
     book = _book()
     rows = book.explain(provider, model)
     if not rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
@@ -108,17 +108,33 @@ class PriceBook:
     def explain(self, provider: str | None, model: str, at: datetime | None = None) -> list[PriceRow]:
         """Every price that a call to the model could have at this time (default: now), the user's first.
 
-        Without a provider, the one that the model's name speaks for. Empty when nobody knows the model.
+        Without a provider, the model may be `provider/model`, as prices are printed; else its name speaks for one, or
+        the user's file does. Empty when nobody knows the model.
         """
         if provider is None:
-            from otel_llm.pricing.compile import guess_provider
-
-            provider = guess_provider(model) or ""
+            found = (self.explain(served_by, name, at) for served_by, name in self._meant(model))
+            return next((rows for rows in found if rows), list[PriceRow]())
         call = Call("chat", provider, model)
         self.resolve(call)
         quote, sources = self._quote_for(call), self._sources
         at_ns = int((at or datetime.now(UTC)).timestamp() * 1_000_000) * 1000
-        return explain(quote.card, quote.facts, sources, at_ns) if sources is not None else []
+        rows = explain(quote.card, quote.facts, sources, at_ns) if sources is not None else []
+        # What only changes a price is none.
+        return rows if any(row.layer in ("override", "list") for row in rows) else []
+
+    def _meant(self, model: str) -> Iterator[tuple[str, str]]:
+        """The provider and model that somebody may mean by a model's name, the likeliest first."""
+        from otel_llm.pricing.compile import guess_provider
+
+        served_by, slash, name = model.partition("/")
+        if slash:
+            yield served_by, name
+        yield guess_provider(model) or "", model
+        self.load()
+        user = self._sources.user if self._sources is not None else PriceFile()
+        keys = (rule.key.partition("/") for rule in user.absolute if rule.key)
+        yield from ((served_by, model) for served_by, _, name in keys if name.lower() == model.lower())
+        yield from ((alias.provider, model) for alias in user.aliases if alias.matches(alias.provider, model))
 
     def lines(self, call: Call) -> list[PriceLine]:
         """All that a call with these names and tiers can cost, whenever and with whatever usage, as rows."""

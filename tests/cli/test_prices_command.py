@@ -36,6 +36,26 @@ def test_a_model_is_found_in_the_list(otel_llm: Command) -> None:
     assert otel_llm("prices", "list", "no-such-model") == ""
 
 
+def test_a_price_is_shown_by_the_name_that_it_is_printed_with(otel_llm: Command, tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_text(
+        PREVIEW
+        + '[[aliases]]\nprovider = "azure.ai.openai"\nmatch = "prod-*"\nprice_key = "openai/gpt-4o"\n'
+        + '[[adjust]]\nmatch = { provider = "openai" }\nmultiply_ppm = 900000\n'
+    )
+    command = Command(otel_llm.home, OTEL_LLM_PRICES=str(tmp_path / "prices.toml"))
+
+    def key(model: str) -> str:
+        return command.json("prices", "show", model)[0]["key"]
+
+    listed = [row["key"] for row in command.json("prices", "list", "*/gpt-4o-mini")]
+    assert listed
+    assert [key(model) for model in listed] == listed
+    assert key("acme-preview-1") == key("openai/acme-preview-1") == "openai/acme-preview-1"
+    assert key("prod-1") == key("azure.ai.openai/prod-1") == "openai/gpt-4o"
+    # That a provider has a discount is no price of its models.
+    assert "no price of openai/no-such-model" in command("prices", "show", "openai/no-such-model", code=1)
+
+
 def test_calls_without_a_price_are_a_problem(otel_llm: Command) -> None:
     running = otel_llm.start("prices", "check")
     out, _ = running.communicate(timeout=120)
