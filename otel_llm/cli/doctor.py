@@ -17,6 +17,7 @@ from rich.text import Text
 
 from otel_llm.cli.output import number, when
 from otel_llm.engine.patching import Patches, our_version
+from otel_llm.frameworks import FRAMEWORKS, QUEUES, WEB_FRAMEWORKS, FrameworkInstrumentor
 from otel_llm.frameworks.identity import FEATURES_SETTING, IDENTITY_SETTING, identity_reader, route_patterns
 from otel_llm.instrumentor import disabled
 from otel_llm.integrations import INTEGRATIONS
@@ -33,6 +34,7 @@ from otel_llm_exporters.clickhouse.stores import Store, StoreError
 Level = Literal["good", "note", "bad"]
 _MARKS = {"good": ("✓", "green"), "note": ("•", "yellow"), "bad": ("✗", "red")}
 _OURS = "otel_llm"
+_INSTRUMENTORS = "opentelemetry_instrumentor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Finding:
 
 def diagnose(open_store: Callable[[], AbstractContextManager[Store]]) -> list[Finding]:
     """Everything there is to say, the environment first."""
-    return [*_environment(), *_sdks(), *_spool(), *_stored(open_store), *_prices()]
+    return [*_environment(), *_sdks(), *_frameworks(), *_spool(), *_stored(open_store), *_prices()]
 
 
 def _environment() -> Iterator[Finding]:
@@ -103,15 +105,9 @@ def _environment() -> Iterator[Finding]:
 
 
 def _sdks() -> Iterator[Finding]:
-    section = "SDKs"
-    active = {entry.name: entry for entry in entry_points(group="opentelemetry_instrumentor")}
-    for integration in INTEGRATIONS:
-        try:
-            installed = version(integration.distribution)
-        except PackageNotFoundError:
-            yield Finding(section, "note", f"{integration.distribution} is not installed.")
-            continue
-        yield _sdk(integration, installed, registered=_OURS in active)
+    active = {entry.name: entry for entry in entry_points(group=_INSTRUMENTORS)}
+    for integration, installed in _installed(INTEGRATIONS):
+        yield _usable("SDKs", integration, installed, integration.name) or _sdk(integration, installed)
         others = sorted(
             entry.dist.name
             for name, entry in active.items()
@@ -119,21 +115,54 @@ def _sdks() -> Iterator[Finding]:
         )
         if others:
             yield Finding(
-                section,
+                "SDKs",
                 "note",
                 f"{integration.distribution} is also instrumented by {', '.join(others)}: each call may get a second "
                 f"span; OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={integration.name} turns that off.",
             )
+    yield from _absent("SDKs", INTEGRATIONS)
 
 
-def _sdk(integration: Integration, installed: str, *, registered: bool) -> Finding:
-    name = f"{integration.distribution} {installed}"
-    if not registered:
-        return Finding("SDKs", "bad", f"{name} is not instrumented: reinstall otel-llm, its entry point is missing.")
-    left_out = sorted({_OURS, f"{_OURS}_{integration.name}"} & disabled())
+def _frameworks() -> Iterator[Finding]:
+    # They are not imported: that takes seconds, and some of them tell their makers.
+    names = {table.name: kind.name for kind in FrameworkInstrumentor.__subclasses__() for table in kind.tables}
+    tables = (*FRAMEWORKS, *WEB_FRAMEWORKS, *QUEUES)
+    for table, installed in _installed(tables):
+        yield _usable("Frameworks", table, installed, names[table.name]) or _tested("Frameworks", table, installed)
+    yield from _absent("Frameworks", tables)
+
+
+def _version(integration: Integration) -> str | None:
+    try:
+        return version(integration.distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _installed(tables: Sequence[Integration]) -> list[tuple[Integration, str]]:
+    return [(table, installed) for table in tables if (installed := _version(table)) is not None]
+
+
+def _absent(section: str, tables: Sequence[Integration]) -> Iterator[Finding]:
+    names = [table.distribution for table in tables if _version(table) is None]
+    if names:
+        yield Finding(section, "note", f"Not installed: {', '.join(names)}.")
+
+
+def _usable(section: str, integration: Integration, installed: str, name: str) -> Finding | None:
+    """Why it is not instrumented, whatever its version; None when it is."""
+    said = f"{integration.distribution} {installed} is not instrumented: "
+    if _OURS not in entry_points(group=_INSTRUMENTORS).names:
+        return Finding(section, "bad", f"{said}reinstall otel-llm, its entry point is missing.")
+    left_out = sorted({_OURS, f"{_OURS}_{name}"} & disabled())
     if left_out:
-        said = f"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS leaves {' and '.join(left_out)} out"
-        return Finding("SDKs", "bad", f"{name} is not instrumented: {said}.")
+        why = f"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS leaves {' and '.join(left_out)} out"
+        return Finding(section, "bad", f"{said}{why}.")
+    return None
+
+
+def _sdk(integration: Integration, installed: str) -> Finding:
+    name = f"{integration.distribution} {installed}"
     failures: list[ImportError] = []
     modules = dict.fromkeys(patch.module for patch in integration.patches)
     for module in modules:
@@ -153,12 +182,18 @@ def _sdk(integration: Integration, installed: str, *, registered: bool) -> Findi
         return Finding(
             "SDKs", "bad", f"{name} has no {' and no '.join(lost)}: its calls are not traced. Upgrade otel-llm."
         )
+    return _tested("SDKs", integration, installed)
+
+
+def _tested(section: str, integration: Integration, installed: str) -> Finding:
+    """How its version compares with those that are tested."""
+    name = f"{integration.distribution} {installed}"
     tested = f"tested from {integration.oldest} to {integration.newest_major}.x"
     if _numbers(installed) < _numbers(integration.oldest):
-        return Finding("SDKs", "note", f"{name} is instrumented, but older than what is tested ({tested}).")
+        return Finding(section, "note", f"{name} is instrumented, but older than what is tested ({tested}).")
     if _numbers(installed)[0] > integration.newest_major:
-        return Finding("SDKs", "note", f"{name} is instrumented, but newer than what is tested ({tested}).")
-    return Finding("SDKs", "good", f"{name} is instrumented ({tested}).")
+        return Finding(section, "note", f"{name} is instrumented, but newer than what is tested ({tested}).")
+    return Finding(section, "good", f"{name} is instrumented ({tested}).")
 
 
 def _method(attribute: str) -> str:
@@ -207,7 +242,9 @@ def _spool() -> Iterator[Finding]:
         yield _dropped([drop for drop in drops if drop.reason == reason], spool)
     for path in rejected:
         yield Finding(
-            section, "note", f"{path} could not be read and was put aside; delete it when you do not need it."
+            section,
+            "bad",
+            f"{path} could not be read and was put aside: its spans are missing; delete it when you do not need it.",
         )
 
 
