@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
@@ -47,6 +48,11 @@ class _Commands(click.Group):
             # `otel-llm sql ... | head`: the reader has seen enough.
             sys.stdout = None
             raise SystemExit(0) from None
+        except OSError as error:
+            # A full disk behind `otel-llm report > file`: Python would try once more at its end.
+            sys.stdout = None
+            where = error.filename or "the answer"
+            raise click.ClickException(f"{where} cannot be written or read: {error.strerror}.") from None
         if ctx.meta.get(INCOMPLETE):
             raise SystemExit(1)
         return result
@@ -59,6 +65,10 @@ def main() -> None:
 
     Run the application with `opentelemetry-instrument python app.py`, then ask here, also while it runs.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal of another time has no such letters, and still gets its answer.
+            stream.reconfigure(errors="replace")
     # What a server minds, the commands say themselves.
     logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from otel_llm.cli.output import console
 from otel_llm.settings import home
-from otel_llm_exporters.clickhouse.stores import Store, open_store
+from otel_llm_exporters.clickhouse.stores import Parameters, Result, Store, open_store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,6 +26,8 @@ INCOMPLETE = "otel_llm.incomplete"
 """Set in a command's context when its answer is not all: it then ends with exit code 1."""
 _EARLIEST, _LATEST = 1970, 2262
 """Years that ClickHouse's nanoseconds can hold."""
+_PATIENCE = 1.0
+"""Seconds without a word."""
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -86,7 +90,7 @@ def opened_store() -> Generator[Store]:
     began = time.monotonic()
 
     def progress(done: int, total: int) -> None:
-        if not bar.tasks and errors.is_terminal and time.monotonic() - began > 1:
+        if not bar.tasks and errors.is_terminal and time.monotonic() - began > _PATIENCE:
             bar.start()
             bar.add_task("Importing spans", total=total)
         if bar.tasks:
@@ -105,4 +109,40 @@ def opened_store() -> Generator[Store]:
 
     waiting = partial(errors.print, "Waiting for another otel-llm command to finish ...", style="dim")
     with open_store(home(), on_wait=waiting, on_progress=progress, on_rejected=rejected) as store:
-        yield store
+        yield _Waiting(store, errors) if errors.is_terminal else store
+
+
+class _Waiting:
+    """A store that says in a terminal that a question takes long."""
+
+    def __init__(self, store: Store, errors: Console) -> None:
+        self._store = store
+        self._errors = errors
+
+    def query(self, sql: str, parameters: Parameters | None = None) -> Result:
+        """As the store's own."""
+        with self._patience():
+            return self._store.query(sql, parameters)
+
+    def query_format(self, sql: str, format: str, parameters: Parameters | None = None) -> bytes:  # noqa: A002
+        """As the store's own."""
+        with self._patience():
+            return self._store.query_format(sql, format, parameters)
+
+    def execute(self, sql: str, parameters: Parameters | None = None) -> None:
+        """As the store's own."""
+        with self._patience():
+            self._store.execute(sql, parameters)
+
+    @contextmanager
+    def _patience(self) -> Generator[None]:
+        status = self._errors.status("ClickHouse is at work ...")
+        timer = threading.Timer(_PATIENCE, status.start)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+            status.stop()

@@ -59,26 +59,29 @@ def grow(spans: Sequence[Mapping[str, Any]]) -> list[Node]:
 
 def as_dict(node: Node) -> dict[str, Any]:
     """The branch for JSON: its span's fields, and its children's."""
-    span = {name: value for name, value in node.span.items() if value not in (None, "", [])}
+    span = {name: value for name, value in node.span.items() if value not in (None, "", [], {})}
     return {**span, "BranchCost": node.cost, "BranchCalls": node.calls, "children": [as_dict(c) for c in node.children]}
 
 
 def draw(console: Console, interaction: Mapping[str, Any], roots: Sequence[Node]) -> None:
     """Print an interaction: its head, its tree, and how much of its cost is known."""
-    console.print(_head(interaction))
+    spans = [node.span for root in roots for _, node in _walk(root, "", "")]
+    console.print(_head(interaction, spans))
     whole = sum((root.cost or Decimal(0) for root in roots), Decimal(0))
     rows = [row for root in roots for guide, node in _walk(root, "", "") for row in _rows(guide, node, whole)]
     print_table(console, rows, _COLUMNS)
-    for line in _foot(interaction, [node.span for root in roots for _, node in _walk(root, "", "")]):
+    for line in _foot(interaction, spans):
         console.print(line, style="dim")
 
 
-def _head(interaction: Mapping[str, Any]) -> Text:
+def _head(interaction: Mapping[str, Any], spans: Sequence[Mapping[str, Any]]) -> Text:
     line = Text(interaction["InteractionName"] or "interaction", style="bold")
     for name in ("UserId", "Feature", "Tenant", "SessionId", "Endpoint"):
         if interaction[name]:
             line.append(f"  {name.removesuffix('Id').lower()} ", style="dim").append(interaction[name])
-    tags: Mapping[str, str] = interaction.get("Tags") or {}
+    tags: dict[str, str] = {}
+    for span in spans:
+        tags |= span["Tags"] if span["InteractionId"] == interaction["InteractionId"] else {}
     for name, value in tags.items():
         line.append(f"  {name} ", style="dim").append(value)
     if interaction["Outcome"]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import pty
+import subprocess
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from examples.offline_provider import BillEntry
 from otel_llm.cli.tree import Node, _facts, grow  # pyright: ignore[reportPrivateUsage]
-from tests.cli.conftest import Command
+from tests.cli.conftest import BIN, Command
 
 
 def usd(bill: list[BillEntry]) -> Decimal:
@@ -86,6 +92,26 @@ def test_show_takes_the_beginning_of_an_id(otel_llm: Command) -> None:
     assert otel_llm("show", "nonsense", code=1).count("\n") == 1
 
 
+def test_show_names_its_tags(otel_llm: Command) -> None:
+    assert otel_llm("show", "last", "--feature", "support").splitlines()[0] == (
+        "support.answer  user ada  feature support  plan pro  answered"
+    )
+
+
+@pytest.mark.parametrize("question", [("sql", "SELECT sum(sleepEachRow(0.5)) FROM numbers(3)"), ("sql", "SELECT 1")])
+def test_a_terminal_is_told_that_an_answer_takes_long(otel_llm: Command, question: tuple[str, ...]) -> None:
+    ours, theirs = pty.openpty()
+    environment = otel_llm.environment | {"TERM": "xterm"}
+    with subprocess.Popen([BIN / "otel-llm", *question], env=environment, stdout=theirs, stderr=theirs) as running:
+        os.close(theirs)
+        said = b""
+        with suppress(OSError), open(ours, "rb", buffering=0) as screen:  # noqa: PTH123 - it is a descriptor
+            while piece := screen.read(65_536):
+                said += piece
+    assert running.returncode == 0
+    assert ("ClickHouse is at work" in said.decode()) is ("sleep" in question[1])
+
+
 def test_show_says_what_is_unknown(otel_llm: Command) -> None:
     assert "unpriced: unknown_model" in otel_llm("show", "last", "--feature", "lab")
     assert "stream closed early" in otel_llm("show", "last", "--feature", "digest")
@@ -113,6 +139,9 @@ def test_doctor_is_content(otel_llm: Command) -> None:
     texts = " ".join(finding["text"] for finding in findings)
     assert "openai" in texts
     assert "unpriced: openai/acme-preview-1" in texts
+    tested = [finding["text"] for finding in findings if finding["section"] == "Frameworks"]
+    assert any(text.startswith("langchain-core ") and "is instrumented (tested from" in text for text in tested)
+    assert "dspy" in tested[-1].removeprefix("Not installed: ").rstrip(".").split(", ")
 
 
 def test_help_is_for_people(otel_llm: Command) -> None:

@@ -79,6 +79,23 @@ def test_an_sdk_that_was_left_out(otel_llm: Command, name: str) -> None:
     assert any(text.startswith("anthropic ") for text in said) is (name == "otel_llm")
 
 
+def test_a_full_disk_behind_the_answer(otel_llm: Command) -> None:
+    for question in (["report"], ["sql", "SELECT 1", "--format", "csv"]):
+        with Path("/dev/full").open("w") as full:
+            command = [BIN / "otel-llm", *question]
+            done = subprocess.run(
+                command, env=otel_llm.environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert done.returncode == 1
+        assert done.stderr == "Error: the answer cannot be written or read: No space left on device.\n"
+
+
+def test_a_terminal_that_knows_no_such_letters(otel_llm: Command) -> None:
+    command = Command(otel_llm.home, PYTHONIOENCODING="ascii")
+    assert "support.answer" in command("show", "costliest")
+    assert "? $" in command("report", "--by", "feature,model") + command("interactions")
+
+
 def test_a_corrupt_segment_costs_only_itself(tmp_path: Path) -> None:
     command = Command(tmp_path)
     bill = fill(tmp_path, APP)
@@ -91,7 +108,9 @@ def test_a_corrupt_segment_costs_only_itself(tmp_path: Path) -> None:
     assert f'"calls": {len(bill)}' in out
     assert "put aside" in error
     assert (tmp_path / "spool" / "rejected" / torn.name).exists()
-    assert "put aside" in command("doctor")
+    doctor = command.start("doctor")
+    assert "put aside: its spans are missing" in doctor.communicate(timeout=120)[0]
+    assert doctor.returncode == 1
 
 
 def test_two_terminals_at_once(otel_llm: Command) -> None:

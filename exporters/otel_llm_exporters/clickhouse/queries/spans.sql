@@ -34,6 +34,8 @@ SELECT
     span.SpanAttributes['gen_ai.workflow.name'] AS WorkflowName,
     span.SpanAttributes['otel_llm.interaction.id'] AS InteractionId,
     span.SpanAttributes['otel_llm.interaction.name'] AS InteractionName,
+    mapApply((k, v) -> (substring(k, length('otel_llm.tag.') + 1), v),
+        mapFilter((k, v) -> startsWith(k, 'otel_llm.tag.'), span.SpanAttributes)) AS Tags,
     toUInt64OrNull(span.SpanAttributes['otel_llm.interaction.steps']) AS Steps,
     toUInt64OrNull(span.SpanAttributes['otel_llm.interaction.fan_out']) AS FanOut,
     toUInt64OrNull(span.SpanAttributes['otel_llm.interaction.depth']) AS Depth,
