@@ -18,7 +18,7 @@ UV := .tools/bin/uv
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# *//p' Makefile | head -11
+	@sed -n 's/^# *//p' Makefile | head -10
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "otel-llm needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }

@@ -44,6 +44,15 @@ class Prompt:
     tokens: bool = True
     """Whether tokens are billed."""
 
+    def check(self) -> None:
+        """Raise TypeError where a request has something else in the place of a model or a number."""
+        sent: tuple[Any, Any] = (self.model, self.max_tokens)
+        match sent:
+            case str(), int() | None:
+                return
+            case _:
+                raise TypeError(f"a model is a text and max_tokens a number, not {sent}")
+
     def script(self) -> tuple[str, int]:
         """The last directive in the messages, and how many answers follow it; without one, how many there are."""
         if any("[[offline:" in turn.text for turn in self.turns):

@@ -281,6 +281,7 @@ class OfflineProvider:
             entry.body = _form(raw, headers) if b"form-data" in raw[:200] else json.loads(raw)
             body = entry.body | to.said
             prompt = to.wire.read(body, self._conversations)
+            prompt.check()
             said, turn = prompt.script()
             entry.script = "; ".join(filter(None, (headers.get(HEADER), said)))
             self._count(entry, raw)

@@ -263,3 +263,9 @@ def test_the_bill_keeps_what_the_sdk_said(provider: OfflineProvider) -> None:
     [request] = provider.requests
     assert "secret" not in json.dumps(request.headers)
     assert request.body["model"] == "acme-preview-1"
+
+
+@pytest.mark.parametrize("odd", [{"model": None}, {"model": ["gpt-4o"]}, {"max_tokens": "9"}])
+def test_odd_requests_are_refused(provider: OfflineProvider, post: Post, odd: dict[str, Any]) -> None:
+    assert post(CHAT, _ask("Why?") | odd).status == 400
+    assert not provider.bill
