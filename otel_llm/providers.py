@@ -5,6 +5,7 @@ Names are those of the conventions where they have one.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 _HOSTS = {
@@ -51,8 +52,10 @@ _DOMAINS = {
     "googleapis.com": "gcp.gen_ai",
     "x.ai": "x_ai",
 }
-# Of servers on one's own machines, whatever those are called. vLLM's 8000 is everybody's.
+# Of servers on one's own machines, whatever those are called. vLLM's 8000 is everybody's: there the answers tell.
 _PORTS = {11434: "ollama", 1234: "lm_studio"}
+_SERVICES = {"vllm": "vllm", "ollama": "ollama"}
+"""How people call the machines and services that run them, in a part of the name: `vllm`, `my-vllm.models.svc`."""
 
 _ALIASES = {
     "amazon_bedrock": "aws.bedrock",
@@ -95,23 +98,29 @@ def provider_of(host: str | None, port: int | None, default: str) -> str:
     """The provider's name; `default`, the SDK's own, where the host is not known."""
     if host is None:
         return default
-    if host in _HOSTS:
-        return _HOSTS[host]
-    if host.endswith("-aiplatform.googleapis.com"):  # after its region
-        return "gcp.vertex_ai"
-    labels = host.split(".")
-    for start in range(len(labels) - 1):
-        found = _DOMAINS.get(".".join(labels[start:]))
-        if found is not None:
-            return found
-    return _PORTS.get(port or 0, default)
+    found = _public(host) or _PORTS.get(port or 0)
+    if found is None:
+        parts = re.split(r"[.-]", host)
+        found = next((name for part, name in _SERVICES.items() if part in parts), default)
+    return found
 
 
 def is_provider(host: str | None) -> bool:
     """Whether only providers of models have such an address. Much of Amazon's is one's own services."""
     if host is not None and host.endswith(".amazonaws.com"):
         return host.startswith("bedrock")
-    return bool(provider_of(host, None, ""))
+    return host is not None and _public(host) is not None
+
+
+def _public(host: str) -> str | None:
+    """Whose address it is, of the providers that serve everybody."""
+    if host in _HOSTS:
+        return _HOSTS[host]
+    if host.endswith("-aiplatform.googleapis.com"):  # after its region
+        return "gcp.vertex_ai"
+    labels = host.split(".")
+    domains = (".".join(labels[start:]) for start in range(len(labels) - 1))
+    return next((_DOMAINS[domain] for domain in domains if domain in _DOMAINS), None)
 
 
 def port_of(url: Any) -> int | None:

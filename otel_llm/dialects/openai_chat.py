@@ -76,8 +76,19 @@ def _response(call: Call, body: Any) -> None:
     fingerprint = text(said.get("system_fingerprint"))
     if fingerprint is not None:
         call.response[A.OPENAI_RESPONSE_SYSTEM_FINGERPRINT] = fingerprint
-    reasons = [text(get(choice, "finish_reason")) for choice in items(body, "choices")]
+    choices = [fields(choice) for choice in items(body, "choices")]
+    if call.provider == "openai" and any(_of_vllm(choice) for choice in choices):
+        call.provider = call.response[A.GEN_AI_PROVIDER_NAME] = "vllm"
+    reasons = [text(choice.get("finish_reason")) for choice in choices]
     call.finish_reasons = [_FINISH.get(reason or "error", reason or "error") for reason in reasons]
+
+
+def _of_vllm(choice: Fields) -> bool:
+    """Whether vLLM made it: nothing tells its address from another, but OpenAI says in no choice what stopped it.
+
+    vLLM's `ChatCompletionResponseChoice` has `stop_reason`, null at the end of a turn, and its streams where they end.
+    """
+    return isinstance(choice, dict) and "stop_reason" in choice
 
 
 def _usage(said: Fields) -> Usage | None:
@@ -130,11 +141,14 @@ def _fold(body: dict[str, Any], chunk: Any) -> None:
         if value:
             body[name] = value
     for choice in items(chunk, "choices"):
-        reasons = body.setdefault("reasons", {})
-        index = count(get(choice, "index")) or 0
-        reasons[index] = get(choice, "finish_reason") or reasons.get(index)
+        said, reasons = fields(choice), body.setdefault("reasons", {})
+        index = count(said.get("index")) or 0
+        reasons[index] = said.get("finish_reason") or reasons.get(index)
+        if _of_vllm(said):
+            body["more"] = {"stop_reason": said.get("stop_reason")}
     if "reasons" in body:
-        body["choices"] = [{"finish_reason": reason} for _, reason in sorted(body["reasons"].items())]
+        more = body.get("more", {})
+        body["choices"] = [{"finish_reason": reason, **more} for _, reason in sorted(body["reasons"].items())]
 
 
 def _ask_usage(body: Mapping[str, Any]) -> dict[str, Any] | None:

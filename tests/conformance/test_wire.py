@@ -250,3 +250,32 @@ def test_together_reranks(server: CannedServer, both: Both) -> None:
     attributes = call.attributes or {}
     assert call.name == "rerank mixedbread-ai/rerank"
     assert attributes[A.GEN_AI_USAGE_INPUT_TOKENS] == 30
+
+
+@pytest.mark.usefixtures("instrumented", "no_fault")
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+def test_what_vllm_answers_is_not_openais(server: CannedServer, calls: Spans, stream: bool) -> None:
+    # As vLLM 0.11 writes it: `stop_reason` in a choice, in a stream where it ends.
+    end: Any = {"index": 0, "logprobs": None, "finish_reason": "stop", "stop_reason": None}
+    said: Any = {"index": 0, "delta": {"role": "assistant", "content": "Hi"}, "logprobs": None, "finish_reason": None}
+    chunks: list[dict[str, Any]] = [
+        {**HEAD, "choices": [said]},
+        {**HEAD, "choices": [end | {"delta": {"content": ""}}]},
+        {**HEAD, "choices": [], "usage": USAGE},
+    ]
+    whole: dict[str, Any] = {**HEAD, "object": "chat.completion", "usage": USAGE, "prompt_logprobs": None}
+    whole["choices"] = [end | {"message": {"role": "assistant", "content": "Hi", "reasoning_content": None}}]
+    streamed = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+    server.reply = lambda _body: response(streamed.encode(), EVENTS) if stream else response(json.dumps(whole).encode())
+    client: Any = _CLIENT.with_options(base_url=server.url)
+    answer = client.chat.completions.create(
+        model="gpt-4o-mini", messages=[{"role": "user", "content": "hi"}], stream=stream
+    )
+    assert list(answer) if stream else answer.choices
+    (call,) = calls()
+    found = call.attributes or {}
+    assert found[A.GEN_AI_PROVIDER_NAME] == "vllm"
+    assert found[A.GEN_AI_USAGE_INPUT_TOKENS] == 11
+    # However the model is called, OpenAI's price is not its price.
+    assert found[A.OTEL_LLM_COST_STATUS] == "unpriced"
+    assert A.OTEL_LLM_COST_NANO_USD not in found
