@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from otel_llm.call import Call, Usage
 from otel_llm.pricing import PriceBook
 from tests.cli.conftest import APP, BIN, Command, fill
 
@@ -88,11 +89,19 @@ def test_commands_and_sql_of_a_page_run(page: str, command: Command) -> None:
 
 
 def test_the_price_file_is_one(tmp_path: Path) -> None:
-    (block,) = blocks("docs/prices.md", "toml")
+    block, regions = blocks("docs/prices.md", "toml")
     file = tmp_path / "prices.toml"
     file.write_text(block)
     rows = PriceBook(None, file).explain("acme", "llama-70b")
     assert rows[0].usd_per_mtok["input"] == "0.2"
+    file.write_text(regions)
+
+    def usd(region: str) -> float:
+        server, usage = f"bedrock-runtime.{region}.amazonaws.com", Usage(input=1_000_000, output=0)
+        call = Call("chat", "aws.bedrock", "us.amazon.nova-pro-v1:0", server_address=server, usage=usage)
+        return (PriceBook(None, file).price(call).nano_usd or 0) / 1e9
+
+    assert (usd("us-east-1"), usd("eu-central-1"), usd("us-gov-west-1")) == (0.8, 1.05, 0.96)
 
 
 def test_pages_lead_to_pages() -> None:
