@@ -14,9 +14,7 @@ from pathlib import Path
 import click
 
 from otel_llm.cli import main as otel_llm
-from otel_llm.frameworks import FRAMEWORKS
-from otel_llm.frameworks.threads import threads
-from otel_llm.frameworks.web import WEB_FRAMEWORKS
+from otel_llm.frameworks import FRAMEWORKS, QUEUES, WEB_FRAMEWORKS, processes, threads
 from otel_llm.integrations import INTEGRATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +30,7 @@ def support_table() -> str:
         versions = f"{integration.oldest} … {integration.newest_major}.x"
         lines.append(f"| {integration.distribution} | {versions} | {integration.surfaces} |")
     lines += ["", "| framework | tested versions | recorded |", "|---|---|---|"]
-    for framework in (*FRAMEWORKS, *WEB_FRAMEWORKS, threads):
+    for framework in (*FRAMEWORKS, *WEB_FRAMEWORKS, *QUEUES, processes, threads):
         versions = f"{framework.oldest} … {framework.newest_major}.x"
         lines.append(f"| {framework.distribution} | {versions} | {framework.surfaces} |")
     return "\n".join(lines) + "\n\n"
