@@ -12,7 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from otel_llm.frameworks import FRAMEWORKS
+from otel_llm.frameworks import FRAMEWORKS, QUEUES, WEB_FRAMEWORKS
 from otel_llm.integrations import INTEGRATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,6 +20,8 @@ UV = ROOT / ".tools" / "bin" / "uv"
 FOLDER = ROOT / ".matrix"
 # The oldest of these pass `proxies` to httpx, which 0.28 no longer takes; they never said so. Others want a newer one.
 TOGETHER: tuple[str, ...] = ("openai", "anthropic", "groq")
+SERVERS = ("oldest", "servers")
+"""Web frameworks and queues, together."""
 ALSO: dict[tuple[str, ...], tuple[str, ...]] = {
     TOGETHER: ("httpx<0.28", "boto3", "google-auth"),
     ("azure_inference",): ("aiohttp",),
@@ -27,6 +29,10 @@ ALSO: dict[tuple[str, ...], tuple[str, ...]] = {
     ("oldest", "claude_agent_sdk"): ("mcp<2",),
     # They import what these had then.
     ("oldest", "haystack"): ("openai<3",),
+    SERVERS: (
+        *("werkzeug<3", "yarl<1.12", "pydantic<2.11"),
+        *("anthropic", "gunicorn", "httpx", "openai", "redis", "websockets"),
+    ),
     ("oldest", "mcp"): ("pydantic<2.13",),
     ("oldest", "pydantic_ai"): ("openai<2", "anthropic<0.70", "opentelemetry-sdk<1.40"),
 }
@@ -192,6 +198,7 @@ def environments() -> list[tuple[str, ...]]:
         TOGETHER,
         *alone,
         *(("newest", name) for name in (*NEWEST, *AGENTS) if name not in AT_HOME),
+        SERVERS,
         *(("oldest", name) for name in AGENTS),
         *(names for kind in ("beside", *ALONE) for name in AGENTS if projects_of(names := (kind, name))),
     ]
@@ -205,6 +212,8 @@ def projects_of(names: tuple[str, ...]) -> list[str]:
 
 def pins_of(names: tuple[str, ...]) -> list[str]:
     """What to install there."""
+    if names == SERVERS:
+        return [f"{table.distribution}=={table.oldest}" for table in (*WEB_FRAMEWORKS, *QUEUES)]
     found = {framework.name: framework for framework in FRAMEWORKS}.get(names[-1])
     if found is not None:
         # With others' demands uv would rather have an OpenTelemetry of this week and a framework of last year.
@@ -221,6 +230,9 @@ def tests_of(names: tuple[str, ...]) -> list[str]:
     """What to run there: everything where the SDKs are that most tests use, else the rows of the SDK."""
     if names == TOGETHER:
         return ["tests/conformance"]
+    if names == SERVERS:
+        frameworks = [f"tests/frameworks/test_{name}.py" for name in ("web", "identity", "queues")]
+        return [*frameworks, "tests/zero_code/test_servers.py", "tests/zero_code/test_queues.py"]
     folder = "frameworks" if names[-1] in AGENTS else "conformance"
     own = ROOT / "tests" / folder / f"test_{_FILES.get(names[-1], names[-1])}.py"
     return [str(own)] if own.exists() else ["tests/conformance/test_matrix.py", "-k", names[-1]]
