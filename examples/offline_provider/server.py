@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, unquote
 
 from examples.offline_provider import (
     anthropic,
+    assistants,
     bedrock,
     cohere,
     gemini,
@@ -61,6 +62,7 @@ _PATH = re.compile(
 )
 # Formats that say in the path what it is all about: `route(path)` of their modules.
 _FORMATS: tuple[Callable[[str], Route | None], ...] = (
+    assistants.route,
     bedrock.route,
     gemini.route,
     cohere.route,
@@ -269,8 +271,8 @@ class OfflineProvider:
         if reply := self._batches.reply(method, path, raw, self.url, f"{self._nonce}{entry.seq:06d}"):
             entry.status = 200
             return client.answer(200, reply.body, media_type=reply.media_type)
-        if x := self._background.get(path.removesuffix("/cancel")):
-            return await self._ask_again(client, x, target)
+        if x := self._background.get(path.removesuffix("/cancel").removesuffix("/submit_tool_outputs")):
+            return await self._ask_again(client, x, target, raw)
         to = route(path)
         if to is None or method != "POST":
             return self._refuse(
@@ -304,6 +306,12 @@ class OfflineProvider:
                 x.charged, entry.status = True, 200
                 if not prompt.stream:
                     return client.answer(200, json.dumps(responses.plain(x, "queued")).encode())
+        if to.wire is assistants.RUNS:
+            self._background[assistants.path(x)] = x
+            self._charge(x, None, complete=True, sent=script.usage)
+            x.charged, entry.status = True, 200
+            if not prompt.stream:
+                return client.answer(200, json.dumps(assistants.plain(x, "queued")).encode())
         if to.wire is replicate.PREDICTIONS:
             return self._predict(client, x, "wait" in headers.get("prefer", ""))
         return await (self._stream if prompt.stream else self._plain)(client, x)
@@ -343,17 +351,22 @@ class OfflineProvider:
         self._charge(x, None, complete=True, sent=True)
         return x.wire.plain(x)
 
-    async def _ask_again(self, client: Client, x: Exchange, target: str) -> None:
+    async def _ask_again(self, client: Client, x: Exchange, target: str, raw: bytes) -> None:
         """Tell what became of a response in the background. The first time, it is still being made."""
         asked = parse_qs(target.partition("?")[2])
+        if target.endswith("/submit_tool_outputs"):
+            assistants.submitted(x)
+            x.polled = 0
+            if b'"stream":true' in raw.replace(b" ", b""):
+                return await self._stream(client, x)
         if "stream" in asked or target.endswith("/stream"):
             return await self._stream(client, x, int(asked.get("starting_after", ["-1"])[0]))
         status = None if x.polled else "in_progress"
         x.polled += 1
         if target.endswith("/cancel"):
             status, x.polled = "cancelled", 0
-        told = (replicate if x.wire is replicate.PREDICTIONS else responses).plain(x, status)
-        return client.answer(200, json.dumps(told).encode())
+        told = {assistants.RUNS: assistants.plain, replicate.PREDICTIONS: replicate.plain}.get(x.wire, responses.plain)
+        return client.answer(200, json.dumps(told(x, status)).encode())
 
     async def _plain(self, client: Client, x: Exchange) -> None:
         body = x.wire.plain(x) | ({"surprise": odd.UNKNOWN_EVENT} if x.script.odd == "unknown event" else {})

@@ -60,7 +60,7 @@ def _response(call: Call, body: Any) -> None:
     usage = said.get("usage") or get(said.get("x_groq"), "usage")
     if usage is not None:
         spent = fields(usage)
-        call.usage = _usage(spent)
+        call.usage = chat_usage(spent)
         if call.usage is not None and _SEARCHES.match(call.model or ""):
             call.usage.requests["web_search"] = 1
         # xAI, OpenRouter and Perplexity say what they charged; theirs is the bill.
@@ -91,7 +91,8 @@ def _of_vllm(choice: Fields) -> bool:
     return isinstance(choice, dict) and "stop_reason" in choice
 
 
-def _usage(said: Fields) -> Usage | None:
+def chat_usage(said: Fields) -> Usage | None:
+    """Usage as chat completions tell it."""
     prompt, completion = count(said.get("prompt_tokens")), count(said.get("completion_tokens"))
     total = count(said.get("total_tokens"))
     if prompt is None and completion is None:

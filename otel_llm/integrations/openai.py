@@ -6,6 +6,7 @@ import re
 from http import HTTPStatus
 from typing import Any
 
+from otel_llm.dialects.openai_assistants import runs
 from otel_llm.dialects.openai_chat import chat, completions, embeddings
 from otel_llm.dialects.openai_media import images, moderations, speech, transcriptions, translations
 from otel_llm.dialects.openai_realtime import conversation
@@ -35,6 +36,8 @@ _ROUTES = {
     "/audio/translations": translations,
     "/audio/speech": speech,
     "/moderations": moderations,
+    "/threads/runs": runs,
+    "/threads/*/runs": runs,
 }
 
 _ANSWERS = {
@@ -78,7 +81,7 @@ openai = Integration(
     oldest="1.40.0",
     newest_major=3,
     surfaces="chat completions, responses, decisions, embeddings, legacy completions, images, audio, moderations, "
-    "background responses, batches, realtime, live; Azure OpenAI; any base URL",
+    "background responses, batches, runs of assistants, realtime, live; Azure OpenAI; any base URL",
     patches=patches(
         "openai",
         _ROUTES,
@@ -86,6 +89,7 @@ openai = Integration(
         {
             "GET .*/responses/(?P<id>[^/]+)": responses,
             "POST .*/responses/(?P<id>[^/]+)/cancel": responses,
+            "(?:GET|POST) .*/threads/[^/]+/runs/(?P<id>[^/]+)(?:/cancel|/submit_tool_outputs)?": runs,
             "GET .*/files/(?P<id>[^/]+)/content": _BATCH,
         },
     ),

@@ -43,7 +43,8 @@ def route(routes: Mapping[str, Dialect], url: str) -> Dialect | None:
     """The dialect of a path, or of an absolute URL that ends with one, in which `*` is an id."""
     path = url.partition("?")[0]
     if "://" not in path:
-        return routes.get(path)
+        likely = (dialect for known, dialect in routes.items() if "*" in known and fnmatchcase(path, known))
+        return routes.get(path) or next(likely, None)
     ends = [known for known in routes if path.endswith(known) or ("*" in known and fnmatchcase(path, f"*{known}"))]
     return routes[max(ends, key=len)] if ends else None
 
