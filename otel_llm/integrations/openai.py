@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from http import HTTPStatus
 from typing import Any
 
 from otel_llm.dialects.openai_assistants import runs
+from otel_llm.dialects.openai_batches import results
 from otel_llm.dialects.openai_chat import chat, completions, embeddings
 from otel_llm.dialects.openai_media import images, moderations, speech, transcriptions, translations
 from otel_llm.dialects.openai_realtime import conversation
@@ -14,7 +13,7 @@ from otel_llm.dialects.openai_responses import responses
 from otel_llm.dialects.reading import get
 from otel_llm.integrations.stainless import hooks, patches
 from otel_llm.providers import provider_of
-from otel_llm.spec import Batch, Dialect, Integration, Socket
+from otel_llm.spec import Integration, Socket
 
 
 def _provider(client: Any, host: str | None, port: int | None) -> str:
@@ -40,21 +39,10 @@ _ROUTES = {
     "/threads/*/runs": runs,
 }
 
-_ANSWERS = {
-    "chat.completion": chat,
-    "response": responses,
-    "text_completion": completions,
-    "list": embeddings,
-}
-
-
-def _batched(line: Any) -> tuple[Dialect, Any] | None:
-    body = get(line, "response", "body")
-    dialect = _ANSWERS.get(get(body, "object") or "")
-    if dialect is None and get(body, "object") is None and get(body, "data") is not None:
-        dialect = images  # the only answer that does not say what it is
-    return None if dialect is None or get(line, "response", "status_code") != HTTPStatus.OK else (dialect, body)
-
+_BATCH = results(
+    {"chat.completion": chat, "response": responses, "text_completion": completions, "list": embeddings},
+    {"data": images},
+)
 
 _CONNECTIONS = (
     ("realtime.realtime", "RealtimeConnection"),
@@ -71,9 +59,6 @@ def _server(connection: Any) -> tuple[str, str | None, int | None]:
     host, _, port = get(connection, "_connection", "request", "headers")["Host"].partition(":")
     return provider_of(host, None, "openai"), host, int(port or 443)
 
-
-# OpenAI's results begin with their own id, Azure's with the request's, as what is asked in a batch does.
-_BATCH = Batch(re.compile(rb'\s*\{\s*"(?:id"\s*:\s*"batch_req_|custom_id"\s*:)'), _batched)
 
 openai = Integration(
     name="openai",
