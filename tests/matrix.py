@@ -235,7 +235,8 @@ def tests_of(names: tuple[str, ...]) -> list[str]:
         return [*frameworks, "tests/zero_code/test_servers.py", "tests/zero_code/test_queues.py"]
     folder = "frameworks" if names[-1] in AGENTS else "conformance"
     own = ROOT / "tests" / folder / f"test_{_FILES.get(names[-1], names[-1])}.py"
-    return [str(own)] if own.exists() else ["tests/conformance/test_matrix.py", "-k", names[-1]]
+    rows = [f"tests/conformance/test_{name}.py" for name in ("matrix", "media", "batches")]
+    return [str(own)] if own.exists() else [*rows, "-k", names[-1]]
 
 
 def build(names: tuple[str, ...]) -> int:

@@ -1,4 +1,4 @@
-"""Batches of OpenAI and Anthropic: made as soon as they are handed in, told when they are asked for."""
+"""Batches of OpenAI, Anthropic, Groq and Together: made as soon as they are handed in, told when they are asked for."""
 
 from __future__ import annotations
 
@@ -37,15 +37,18 @@ class Batches:
 
     def reply(self, method: str, path: str, raw: bytes, url: str, id_: str) -> Reply | None:
         """The answer to a request about a batch; None when it is about something else. What it makes gets the id."""
+        if "/v1/" not in path:
+            path = path.replace("/together/", "/together/v1/", 1)  # as its older SDKs ask
+        at = path.partition("/v1/")[0]
         if method == "GET":
             return self._kept.get(path)
-        if path == "/v1/files" and (found := _CONTENT.search(raw)):
+        if path == f"{at}/v1/files" and (found := _CONTENT.search(raw)):
             file: Json = {"id": f"file-{id_}", "object": "file", "bytes": len(found[1]), "created_at": 0}
             file |= {"filename": "batch.jsonl", "purpose": "batch", "status": "processed"}
-            self._kept[f"/v1/files/file-{id_}/content"] = Reply(found[1], "application/octet-stream")
-            return self._keep(f"/v1/files/file-{id_}", file)
-        if path == "/v1/batches":
-            return self._openai(json.loads(raw), id_)
+            self._kept[f"{at}/v1/files/file-{id_}/content"] = Reply(found[1], "application/octet-stream")
+            return self._keep(f"{at}/v1/files/file-{id_}", file)
+        if path == f"{at}/v1/batches":
+            return self._openai(json.loads(raw), id_, at)
         if path == "/v1/messages/batches":
             return self._anthropic(json.loads(raw), url, id_)
         return None
@@ -54,19 +57,28 @@ class Batches:
         self._kept[path] = reply = Reply(json.dumps(body).encode())
         return reply
 
-    def _openai(self, asked: Json, id_: str) -> Reply:
+    def _openai(self, asked: Json, id_: str, at: str) -> Reply:
         results: list[Json] = []
-        for number, text in enumerate(self._kept[f"/v1/files/{asked['input_file_id']}/content"].body.splitlines()):
+        for number, text in enumerate(self._kept[f"{at}/v1/files/{asked['input_file_id']}/content"].body.splitlines()):
             line: Json = json.loads(text)
-            made = self._run(line["url"], line["body"])
-            response: Json = {"status_code": made, "body": {}} if isinstance(made, int) else {"status_code": 200}
-            response |= {"request_id": f"req_{id_}-{number}"} | ({} if isinstance(made, int) else {"body": made})
-            results.append({"id": f"batch_req_{id_}-{number}", "custom_id": line["custom_id"], "response": response})
-        written = "".join(json.dumps(result | {"error": None}) + "\n" for result in results).encode()
-        self._kept[f"/v1/files/file-{id_}-out/content"] = Reply(written, "application/octet-stream")
+            result = self._result(at + (line.get("url") or asked["endpoint"]), line, f"{id_}-{number}")
+            results.append(({} if at == "/together" else {"id": f"batch_req_{id_}-{number}"}) | result)
+        written = "".join(json.dumps(result) + "\n" for result in results).encode()
+        self._kept[f"{at}/v1/files/file-{id_}-out/content"] = Reply(written, "application/octet-stream")
         batch: Json = {"id": f"batch_{id_}", "object": "batch", "created_at": 0, "status": "completed"}
         batch |= {"output_file_id": f"file-{id_}-out", "completion_window": "24h"}
-        return self._keep(f"/v1/batches/batch_{id_}", batch | asked)
+        if at == "/together":
+            job: Json = {"id": batch["id"], "status": "COMPLETED", "output_file_id": batch["output_file_id"]}
+            self._keep(f"{at}/v1/batches/batch_{id_}", job)
+            return Reply(json.dumps({"job": job}).encode())
+        return self._keep(f"{at}/v1/batches/batch_{id_}", batch | asked)
+
+    def _result(self, path: str, line: Json, id_: str) -> Json:
+        """What became of one request."""
+        made = self._run(path, line["body"])
+        response: Json = {"status_code": made, "body": {}} if isinstance(made, int) else {"status_code": 200}
+        response |= {"request_id": f"req_{id_}"} | ({} if isinstance(made, int) else {"body": made})
+        return {"custom_id": line["custom_id"], "response": response, "error": None}
 
     def _anthropic(self, asked: Json, url: str, id_: str) -> Reply:
         results: list[Json] = []

@@ -164,6 +164,8 @@ bedrock   amazon.titan-embed-text-v1         list       0.1     =        -      
 bedrock   openai.gpt-oss-120b-1:0            list       0.15    =        -       -       0.6     -     -      -
 groq      llama-3.3-70b-versatile            list       0.59    =        -       -       0.79    -     -      -
 groq      openai/gpt-oss-120b                list       0.15    0.075    -       -       0.6     -     -      -
+groq      openai/gpt-oss-120b                batch      0.075   0.075    -       -       0.3     -     -      -
+groq      openai/gpt-oss-20b                 list       0.075   0.0375   -       -       0.3     -     -      -
 together  meta-llama/Llama-3.3-70B-Instruct-Turbo list   0.88    =        -       -       0.88    -     -      -
 fireworks accounts/fireworks/models/gpt-oss-120b list     0.15    0.015    -       -       0.6     -     -      -
 xai       grok-4-fast-reasoning              list       0.2     0.05    -       -       0.5     -     -      -
@@ -185,7 +187,8 @@ cohere    embed-v4.0                         list       0.12    =        -      
 voyageai  voyage-3.5                         list       0.06    =        -       -       -       -     -      -
 voyageai  voyage-context-3                   list       0.18    =        -       -       -       -     -      -
 """
-# USD per unit of what is billed by other units than tokens, as genai-prices or the provider's own page has them.
+# USD per unit of what is billed by other units than tokens, as genai-prices or the provider's own page has them, of an
+# hour's price the millisecond's to the pico-dollar.
 _PER_UNIT: dict[tuple[str, str, str], Decimal] = {
     (provider, model, unit): Decimal(price)
     for provider, model, unit, price in map(
@@ -194,6 +197,9 @@ _PER_UNIT: dict[tuple[str, str, str], Decimal] = {
 openai whisper-1         audio_ms   0.0000001
 openai gpt-transcribe    audio_ms   0.000000075
 openai tts-1             characters 0.000015
+groq   whisper-large-v3  audio_ms   0.000000030833
+groq   whisper-large-v3-turbo audio_ms 0.000000011111
+groq   canopylabs/orpheus-v1-english characters 0.000022
 xai    grok-4-fast-reasoning web_search 0.005
 openai gpt-image-1       input_image  0.00001
 openai gpt-image-1       output_image 0.00004

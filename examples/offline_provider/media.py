@@ -1,4 +1,7 @@
-"""OpenAI's pictures, sounds and moderations. An uploaded byte is a millisecond of sound, or a token of a picture."""
+"""OpenAI's pictures, sounds and moderations, also Groq's and Together's.
+
+An uploaded byte is a millisecond of sound, or a token of a picture.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
     from examples.offline_provider.model import Json
 
-_BY_LENGTH = ("whisper-1", "gpt-transcribe")
+_BY_LENGTH = ("whisper-1", "gpt-transcribe", "whisper-large-v3", "whisper-large-v3-turbo")
 _BY_CHARACTER = ("tts-1", "tts-1-hd")
 
 
@@ -38,7 +41,7 @@ def _bytes(body: Json) -> int:
 
 
 def _drawn(body: Json, usage: Usage) -> Usage:
-    if str(body["model"]).startswith("dall-e"):
+    if not str(body["model"]).startswith("gpt-"):
         return Usage(requests={"images": int(body.get("n") or 1)})
     return Usage(input=usage.input, input_image=_bytes(body), output_image=usage.output_tokens)
 
@@ -60,6 +63,12 @@ def _plain_images(x: Exchange) -> Json:
     return body | {"quality": "high", "output_format": "png", "background": "opaque"} | _image_usage(x)
 
 
+def _numbered_images(x: Exchange) -> Json:
+    """As Together tells them."""
+    drawn: list[Json] = [{"index": i, "type": "b64_json", "b64_json": _PICTURE} for i in range(x.prompt.n)]
+    return {"id": x.id, "object": "list", "model": x.answer.model, "data": drawn}
+
+
 def _image_events(x: Exchange) -> Iterator[Event]:
     kind = "image_edit" if x.entry.path.endswith("/edits") else "image_generation"
     picture: Json = {"b64_json": _PICTURE, "created_at": x.created, "size": "1024x1024", "quality": "high"}
@@ -76,14 +85,18 @@ def _image_events(x: Exchange) -> Iterator[Event]:
 
 
 def _heard(body: Json, usage: Usage) -> Usage:
-    if body["model"] in _BY_LENGTH:
+    if body["model"].rpartition("/")[2] in _BY_LENGTH:
         return Usage(requests={"audio_ms": _bytes(body)})
     return Usage(input=usage.input, input_audio=_bytes(body), output=usage.output_tokens)
 
 
+def _ten_seconds_at_least(body: Json, usage: Usage) -> Usage:
+    return Usage(requests={"audio_ms": max(10_000, _heard(body, usage).requests["audio_ms"])})
+
+
 def _sound_usage(x: Exchange) -> Json:
     u = x.answer.usage
-    if not x.script.usage:
+    if not x.script.usage or x.provider != "openai":
         return {}
     if u.requests:
         return {"usage": {"type": "duration", "seconds": u.requests["audio_ms"] / 1000}}
@@ -95,8 +108,10 @@ def _sound_usage(x: Exchange) -> Json:
 def _plain_sound(x: Exchange) -> Json:
     body: Json = {"text": x.answer.texts[0]}
     if x.body.get("response_format") == "verbose_json":
+        translates = x.wire.name == "translations"
         body |= {"duration": _bytes(x.body) / 1000, "language": "english", "segments": []}
-        return body | ({} if x.wire is TRANSLATIONS else _sound_usage(x))
+        body["task"] = "translate" if translates else "transcribe"
+        return body | ({} if translates else _sound_usage(x))
     return body | _sound_usage(x)
 
 
@@ -122,6 +137,13 @@ def _speech(x: Exchange) -> tuple[str, bytes]:
     return "audio/mpeg", b"offline sound " * 100
 
 
+def _chunks_of_speech(x: Exchange) -> Iterator[Event]:
+    """As Together streams it: without a word of its end."""
+    for number in range(1, x.answer.chunks + 1):
+        chunk: Json = {"object": "audio.tts.chunk", "model": x.answer.model, "b64": "b2ZmbGluZQ=="}
+        yield Event(chunk, x.answer.generated(number / x.answer.chunks), final=number == x.answer.chunks)
+
+
 def _speech_events(x: Exchange) -> Iterator[Event]:
     sound = base64.b64encode(b"offline sound").decode()
     for number in range(x.answer.chunks):
@@ -143,6 +165,10 @@ def _plain_moderation(x: Exchange) -> Json:
 
 def _failure(_x: Exchange) -> list[tuple[str | None, Json]]:
     return [("error", {"type": "error"} | error(500, "scripted failure in mid-stream"))]
+
+
+def _nameless_failure(x: Exchange) -> list[tuple[str | None, Json]]:
+    return [(None, said) for _, said in _failure(x)]
 
 
 IMAGES = Wire("images", "img-", _read, _plain_images, error, _image_events, _failure, names_model=False, bills=_drawn)
@@ -180,10 +206,19 @@ _WIRES = {
     "audio/speech": SPEECH,
     "moderations": MODERATIONS,
 }
-_PATH = re.compile(rf"^/v1/({'|'.join(_WIRES)})$")
+_GROQ = {f"audio/{wire.name}": replace(wire, bills=_ten_seconds_at_least) for wire in (TRANSCRIPTIONS, TRANSLATIONS)}
+_TOGETHER = {
+    "images/generations": replace(IMAGES, plain=_numbered_images, names_model=True),
+    "audio/speech": replace(SPEECH, events=_chunks_of_speech, failure=_nameless_failure, done=b"data: [DONE]\n\n"),
+}
+_OF = {"": ("openai", _WIRES), "/openai": ("groq", _WIRES | _GROQ), "/together": ("together", _WIRES | _TOGETHER)}
+_PATH = re.compile(rf"^(/openai(?=/v1)|/together|(?=/v1))(?:/v1)?/({'|'.join(_WIRES)})$")
 
 
 def route(path: str) -> Route | None:
     """Where a path leads."""
     found = _PATH.search(path)
-    return Route("openai", _WIRES[found[1]], {}) if found else None
+    if found is None:
+        return None
+    provider, wires = _OF[found[1]]
+    return Route(provider, wires[found[2]], {})

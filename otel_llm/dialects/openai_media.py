@@ -56,6 +56,9 @@ def image_usage(usage: Any) -> Usage | None:
 
 
 def _images_response(call: Call, body: Any) -> None:
+    # OpenAI tells neither, others do.
+    call.response_id = text(get(body, "id"))
+    call.response_model = text(get(body, "model"))
     call.usage = image_usage(get(body, "usage"))
     drawn = len(items(body, "data"))
     if call.usage is None and drawn:
@@ -92,7 +95,7 @@ def _sound_response(call: Call, body: Any) -> None:
 def _speech_request(call: Call, body: Mapping[str, Any]) -> None:
     _request(call, body)
     call.request[A.GEN_AI_OUTPUT_TYPE] = "speech"
-    call.stream = body.get("stream_format") == "sse"
+    call.stream = call.stream or body.get("stream_format") == "sse"
     said = body.get("input")
     if isinstance(said, str):
         # The answer is nothing but sound; where it does tell its usage, that counts.

@@ -103,7 +103,8 @@ def reached(field: str, path: str = "", **rest: Any) -> Callable[[str], Body]:
     return lambda url: {**rest, field: url + path}
 
 
-def _installed(package: str) -> bool:
+def installed(package: str) -> bool:
+    """Whether the SDK is here."""
     try:
         return find_spec(package) is not None
     except ModuleNotFoundError:  # of a parent
@@ -111,7 +112,7 @@ def _installed(package: str) -> bool:
 
 
 _AZURE_VERSION = "2024-10-21"
-_OLD = _installed("openai") and not hasattr(importlib.import_module("openai.resources.chat").Completions, "stream")
+_OLD = installed("openai") and not hasattr(importlib.import_module("openai.resources.chat").Completions, "stream")
 _HELPER = "beta.chat.completions" if _OLD else "chat.completions"
 _CHAT = Surface(
     "openai chat",
@@ -161,7 +162,7 @@ _ALL: tuple[Surface, ...] = (
     Surface("cerebras chat", "cerebras.cloud.sdk", "Cerebras", "chat.completions", chat("gpt-oss-120b"),
             reached("base_url", "/cerebras", api_key="k", warm_tcp_connection=False), helper=""),
 )  # fmt: skip
-SURFACES = tuple(surface for surface in _ALL if _installed(surface.package))
+SURFACES = tuple(surface for surface in _ALL if installed(surface.package))
 """Those of the SDKs that are installed here: the oldest ones cannot all be installed side by side."""
 
 

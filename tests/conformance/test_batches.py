@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from examples.offline_provider import OfflineProvider
@@ -76,35 +77,92 @@ async def test_results_that_are_read_half_way_and_again(connect: Callable[[str],
     assert len(audited()) == 3
 
 
-async def test_batches_of_files(connect: Callable[[str], Any], twice: Twice) -> None:
-    client = connect("openai")
-    chat: list[tuple[str, dict[str, Any]]] = [
-        ("/v1/chat/completions", {"messages": [{"role": "user", "content": script}]}) for script in SCRIPTS
-    ]
-    asked = [*chat, ("/v1/responses", {"input": SCRIPTS[0]})]
-    file = "\n".join(
+def _requests(model: str, url: bool, *more: tuple[str, dict[str, Any]]) -> str:
+    """What is asked in a batch."""
+    chat = [("/v1/chat/completions", {"messages": [{"role": "user", "content": script}]}) for script in SCRIPTS]
+    return "\n".join(
         json.dumps(
-            {"custom_id": str(i), "method": "POST", "url": url, "body": {"model": "gpt-4o-mini-2024-07-18"} | body}
+            {"custom_id": str(i), "body": {"model": model} | body} | ({"method": "POST", "url": path} if url else {})
         )
-        for i, (url, body) in enumerate(asked)
+        for i, (path, body) in enumerate([*chat, *more])
     )
 
+
+async def _openai_s(client: Any, file: str) -> str:
+    """Hand it in; the file of its results."""
+    given = await got(client.files.create(file=("batch.jsonl", file.encode()), purpose="batch"))
+    batch = await got(
+        client.batches.create(input_file_id=given.id, endpoint="/v1/chat/completions", completion_window="24h")
+    )
+    assert await _read(await got(client.files.content(given.id))) == file.encode()
+    return (await got(client.batches.retrieve(batch.id))).output_file_id
+
+
+async def _together_s(client: Any, file: str) -> str:
+    # The SDK wants files of the disk, and stores for them.
+    async with httpx.AsyncClient() as http:
+        upload = await http.post(f"{client.base_url}/v1/files".replace("//v1", "/v1"), files={"file": file.encode()})
+    batch = await got(client.batches.create(input_file_id=upload.json()["id"], endpoint="/v1/chat/completions"))
+    return (await got(client.batches.retrieve(batch.job.id))).output_file_id
+
+
+async def _read(content: Any) -> bytes:
+    return await got(content.read())
+
+
+@pytest.mark.parametrize(
+    ("package", "hand_in", "file", "priced"),
+    [
+        ("openai", _openai_s, _requests("gpt-4o-mini-2024-07-18", True, ("/v1/responses", {"input": SCRIPTS[0]})), 4),
+        ("groq", _openai_s, _requests("openai/gpt-oss-120b", True), 3),
+        ("together", _together_s, _requests("meta-llama/Llama-3.3-70B-Instruct-Turbo", False), 0),
+    ],
+    ids=["openai", "groq", "together"],
+)
+async def test_batches_of_files(
+    connect: Callable[[str], Any],
+    twice: Twice,
+    package: str,
+    hand_in: Callable[[Any, str], Awaitable[str]],
+    file: str,
+    priced: int,
+) -> None:
+    client = connect(package)
+    if not hasattr(client, "batches"):
+        pytest.skip(f"this {package} has no batches")
+
     async def use(seen: Seen) -> None:
-        given = await got(client.files.create(file=("batch.jsonl", file.encode()), purpose="batch"))
-        batch = await got(
-            client.batches.create(input_file_id=given.id, endpoint="/v1/chat/completions", completion_window="24h")
-        )
-        done = await got(client.batches.retrieve(batch.id))
-        assert (await got(client.files.content(given.id))).text == file
+        id_ = await hand_in(client, file)
         for _ in range(2):
-            content = await got(client.files.content(done.output_file_id))
-            seen.add(content.text)
-        async with Opened(client.files.with_streaming_response.content(done.output_file_id)) as response:
+            seen.add(await _read(await got(client.files.content(id_))))
+        async with Opened(client.files.with_streaming_response.content(id_)) as response:
             seen.add(await got(response.read()))
 
     _seen, calls = await twice(VALUES[0], use)
-    assert [(call.attributes or {})[A.OTEL_LLM_COST_STATUS] for call in calls] == ["priced"] * 4
-    assert [(call.attributes or {})[A.OTEL_LLM_SERVICE_TIER] for call in calls] == ["batch"] * 4
+    # Together says "up to 50 %", and not of which model: then nothing is said of its price.
+    assert sum((call.attributes or {})[A.OTEL_LLM_COST_STATUS] == "priced" for call in calls) == priced
+    assert [(call.attributes or {})[A.OTEL_LLM_SERVICE_TIER] for call in calls] == ["batch"] * max(priced, 3)
+
+
+@pytest.mark.usefixtures("instrumented")
+async def test_sounds_in_a_batch_do_not_name_their_model(calls: Spans) -> None:
+    groq: Any = pytest.importorskip("groq")
+    heard = [{"text": "Hi", "task": task, "duration": 12.5} for task in ("transcribe", "translate")]
+    lines = [
+        {"id": f"batch_req_{uuid4().hex}", "custom_id": "0", "response": {"status_code": 200, "body": body}}
+        for body in heard
+    ]
+    with CannedServer() as server:
+        body = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        server.reply = lambda _: response(body, "application/octet-stream")
+        client = groq.Groq(base_url=server.url, api_key="k", max_retries=0)
+        if not hasattr(client, "files"):
+            pytest.skip("this groq has no files")
+        assert client.files.content(f"file-{uuid4().hex}").read() == body
+    found = [call.attributes or {} for call in calls()]
+    assert [call[A.GEN_AI_OPERATION_NAME] for call in found] == ["transcription", "translation"]
+    assert [call[A.OTEL_LLM_USAGE_REQUESTS_PREFIX + "audio_ms"] for call in found] == [12_500] * 2
+    assert [call[A.OTEL_LLM_COST_UNPRICED_REASON] for call in found] == ["no_model"] * 2
 
 
 @pytest.mark.usefixtures("instrumented")
