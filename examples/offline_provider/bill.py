@@ -222,6 +222,8 @@ gpt-audio-2025-08-28 claude-sonnet-4-5-20250929 claude-opus-4-5-20251101 claude-
 SNAPSHOTS = {re.sub(r"-\d{4}-?\d\d-?\d\d$", "", name): name for name in _DATED.split()}
 """What a model's short name stands for: the response names the snapshot; of a version (Replicate), the model."""
 SNAPSHOTS["5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15ccaa"] = "replicate/hello-world"
+RUNS_ON = {"groq/compound": "openai/gpt-oss-120b"}
+"""The model that a system of models runs on, beside others that it may use."""
 
 Rates = dict[str, Decimal]
 

@@ -8,6 +8,7 @@ from array import array
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
+from examples.offline_provider.bill import RUNS_ON, Usage
 from examples.offline_provider.model import Prompt, Turn, nested, text_of
 from examples.offline_provider.wire import Conversations, Event, Exchange, Wire, forced_tool, function_tools
 
@@ -48,14 +49,17 @@ def _read_chat(body: Json, _seen: Conversations) -> Prompt:
 
 def _usage(x: Exchange) -> Json:
     """Input includes cache, output includes reasoning."""
-    u = x.answer.usage
+    return _counts(sum((usage for _, _, usage in x.answer.side), x.answer.usage), x.provider)
+
+
+def _counts(u: Usage, provider: str) -> Json:
     usage: Json = {"prompt_tokens": u.input_tokens, "completion_tokens": u.output_tokens}
     usage["total_tokens"] = u.input_tokens + u.output_tokens
-    if x.provider == "groq":
+    if provider == "groq":
         usage |= {"queue_time": 0.01, "prompt_time": 0.001, "completion_time": 0.01, "total_time": 0.011}
         usage |= {"prompt_tokens_details": {"cached_tokens": u.cache_read}} if u.cache_read else {}
         return usage | ({"completion_tokens_details": {"reasoning_tokens": u.reasoning}} if u.reasoning else {})
-    if x.provider == "xai" and u.requests:
+    if provider == "xai" and u.requests:
         usage["server_side_tool_usage_details"] = {f"{tool}_calls": count for tool, count in u.requests.items()}
     read = {"cached_tokens": u.cache_read, "audio_tokens": u.input_audio}
     made = {"reasoning_tokens": u.reasoning, "audio_tokens": u.output_audio}
@@ -63,6 +67,23 @@ def _usage(x: Exchange) -> Json:
         "prompt_tokens_details": read | ({"cache_write_tokens": u.cache_write} if u.cache_write else {}),
         "completion_tokens_details": made | {"accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0},
     }
+
+
+def _breakdown(x: Exchange) -> Json:
+    """What a compound system of Groq used of each model."""
+    if not x.answer.side or not x.script.usage:
+        return {}
+    main = (RUNS_ON.get(x.answer.model, x.answer.model), x.answer.usage)
+    models = [main, *((model, usage) for _, model, usage in x.answer.side)]
+    parts = [{"model": model, "usage": _counts(usage, x.provider)} for model, usage in models]
+    return {"usage_breakdown": {"models": parts}}
+
+
+def _executed(x: Exchange, output: str | None) -> Json:
+    """The searches that it did; in a stream, they are told when they begin, and again with what they found."""
+    searches = x.answer.usage.requests.get("web_search", 0) if x.provider == "groq" else 0
+    found = [{"index": i, "type": "search", "arguments": "{}", "output": output} for i in range(searches)]
+    return {"executed_tools": found} if found else {}
 
 
 def _finish(x: Exchange) -> str:
@@ -91,11 +112,12 @@ def _plain_chat(x: Exchange) -> Json:
             message |= {"content": None, "audio": audio}
         if x.answer.calls:
             message["tool_calls"] = _tool_calls(x, index)
+        message |= _executed(x, "found")
         choice: Json = {"index": index, "message": message, "logprobs": None, "finish_reason": _finish(x)}
         choices.append(choice | ({"content_filter_results": _SAFE} if x.provider == "azure" else {}))
     accents: dict[str, Json] = {"azure": _PROMPT_SAFE, "groq": {"x_groq": {"id": f"req_{x.id}"}}}
     body = _head(x, "chat.completion") | {"choices": choices} | accents.get(x.provider, {})
-    return body | ({"usage": _usage(x)} if x.script.usage else {})
+    return body | _breakdown(x) | ({"usage": _usage(x)} if x.script.usage else {})
 
 
 def _include_usage(x: Exchange) -> bool:
@@ -121,12 +143,15 @@ def _chat_events(x: Exchange) -> Iterator[Event]:
         for row in zip(*(_deltas(x, i) for i in range(n)), strict=True)
         for index, delta in enumerate(row)
     ]
+    for output in (None, "found"):
+        if executed := _executed(x, output):
+            yield Event(chunk(0, executed), 0)
     for number, (index, delta) in enumerate(deltas, 1):
         yield Event(chunk(index, delta), x.answer.generated(number / len(deltas)))
     for index in range(n):
         last, ends = chunk(index, {}, _finish(x)), index == n - 1
         if groq and ends and x.script.usage:
-            last["x_groq"] = {"id": f"req_{x.id}", "usage": _usage(x)}
+            last["x_groq"] = {"id": f"req_{x.id}", "usage": _usage(x)} | _breakdown(x)
         if x.provider in OTHERS and ends and x.script.usage:
             last["usage"] = _usage(x)
         yield Event(last, total, final=ends and not with_usage)

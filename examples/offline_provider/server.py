@@ -35,7 +35,7 @@ from examples.offline_provider import (
     watsonx,
 )
 from examples.offline_provider.batches import Batches
-from examples.offline_provider.bill import Bill, BillEntry, RequestEntry, as_json, cost_nano
+from examples.offline_provider.bill import RUNS_ON, Bill, BillEntry, RequestEntry, as_json, cost_nano
 from examples.offline_provider.model import Turn, answer
 from examples.offline_provider.script import HEADER, parse
 from examples.offline_provider.wire import Conversations, Exchange, Route
@@ -421,7 +421,7 @@ class OfflineProvider:
         main = x.answer.usage if until is None else x.answer.usage.until(until)
         # a refusal before the first token is not charged
         side = [(model, usage) for kind, model, usage in x.answer.side if kind != "fallback" or usage.output]
-        priced = x.prompt.model if x.provider == "bedrock" else x.answer.model
+        priced = x.prompt.model if x.provider == "bedrock" else RUNS_ON.get(x.answer.model, x.answer.model)
         self._bill.add(
             response_id=x.id,
             api=x.entry.api,

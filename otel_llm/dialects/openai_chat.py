@@ -8,13 +8,25 @@ provider adds reasoning on top; the total tells).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.content import chat_content
-from otel_llm.dialects.reading import Fields, count, fields, get, items, parameters, rest, text, ticks_in_usd
+from otel_llm.dialects.reading import (
+    Fields,
+    count,
+    disagreement,
+    fields,
+    get,
+    items,
+    parameters,
+    rest,
+    text,
+    ticks_in_usd,
+)
 from otel_llm.spec import Dialect, nothing
 from otel_llm_semconv import attributes as A
 
@@ -34,6 +46,7 @@ _PARAMETERS: dict[str, tuple[str, type]] = {
 _FINISH = {"tool_calls": "tool_call", "function_call": "tool_call"}
 # OpenAI's models that search the web before every answer, for a fee, and do not tell.
 _SEARCHES = re.compile(r"gpt-.*-search-(preview|api)")
+_TOOLS = {"search": "web_search", "python": "code_execution"}
 _OUTPUT = {"json_object": "json", "json_schema": "json", "text": "text"}
 
 
@@ -63,6 +76,8 @@ def _response(call: Call, body: Any) -> None:
         call.usage = chat_usage(spent)
         if call.usage is not None and _SEARCHES.match(call.model or ""):
             call.usage.requests["web_search"] = 1
+        if call.usage is not None and call.provider == "groq":
+            _compound(call, call.usage, said)
         # xAI, OpenRouter and Perplexity say what they charged; theirs is the bill.
         call.reported_cost_usd = ticks_in_usd(spent.get("cost_in_usd_ticks")) or call.reported_cost_usd
         cost = spent.get("cost")
@@ -89,6 +104,28 @@ def _of_vllm(choice: Fields) -> bool:
     vLLM's `ChatCompletionResponseChoice` has `stop_reason`, null at the end of a turn, and its streams where they end.
     """
     return isinstance(choice, dict) and "stop_reason" in choice
+
+
+def _compound(call: Call, told: Usage, said: Fields) -> None:
+    """What Groq ran for one answer: tools, and models, each of which is billed as itself."""
+    told.requests = dict(Counter(_TOOLS.get(kind, "server_tool") for kind in _ran(said)))
+    models = items(said.get("usage_breakdown") or get(said.get("x_groq"), "usage_breakdown"), "models")
+    used = [(text(get(part, "model")), chat_usage(fields(get(part, "usage")))) for part in models]
+    parts = [(model, usage) for model, usage in used if usage is not None]
+    if parts:
+        call.parts = [Call(call.operation, call.provider, model, usage=usage) for model, usage in parts]
+        given, made = ([getattr(usage, name) for _, usage in parts] for name in ("input_tokens", "output_tokens"))
+        doubt = disagreement(told.input_tokens, *given) or disagreement(told.output_tokens, *made)
+        parts[0][1].requests = told.requests
+        call.usage = sum((usage for _, usage in parts), Usage(inconsistent=told.inconsistent or doubt))
+    if len(parts) < len(models):
+        call.usage_source = "partial"
+
+
+def _ran(said: Fields) -> list[str]:
+    """The kinds of tools that ran on the server. Of a stream, each is told more than once."""
+    tools = (tool for choice in items(said, "choices") for tool in items(choice, "message", "executed_tools"))
+    return list({get(tool, "index"): text(get(tool, "type")) or "" for tool in tools}.values())
 
 
 def chat_usage(said: Fields) -> Usage | None:
@@ -142,13 +179,15 @@ def _fold(body: dict[str, Any], chunk: Any) -> None:
         if value:
             body[name] = value
     for choice in items(chunk, "choices"):
-        said, reasons = fields(choice), body.setdefault("reasons", {})
+        said, reasons, more = fields(choice), body.setdefault("reasons", {}), body.setdefault("more", {})
         index = count(said.get("index")) or 0
         reasons[index] = said.get("finish_reason") or reasons.get(index)
         if _of_vllm(said):
-            body["more"] = {"stop_reason": said.get("stop_reason")}
+            more["stop_reason"] = said.get("stop_reason")
+        if ran := items(choice, "delta", "executed_tools"):
+            more.setdefault("message", {"executed_tools": []})["executed_tools"].extend(ran)
     if "reasons" in body:
-        more = body.get("more", {})
+        more = body["more"]
         body["choices"] = [{"finish_reason": reason, **more} for _, reason in sorted(body["reasons"].items())]
 
 
@@ -171,7 +210,7 @@ chat = Dialect(
     ask_usage=_ask_usage,
     usage_only=_usage_only,
     usage_marks=(b',"usage":null', b', "usage": null'),
-    wanted=re.compile(rb'"(?:usage|error|x_groq|finish_reason)"\s*:\s*["{]'),
+    wanted=re.compile(rb'"(?:usage|error|x_groq|finish_reason|executed_tools)"\s*:\s*["{[]'),
     content=chat_content,
 )
 completions = replace(chat, name="openai.completions", operation="text_completion")

@@ -17,7 +17,7 @@ groq = Integration(
     distribution="groq",
     oldest="0.9.0",
     newest_major=1,
-    surfaces="chat completions, embeddings, audio, batches",
+    surfaces="chat completions, compound systems, embeddings, audio, batches",
     patches=patches(
         "groq",
         {
