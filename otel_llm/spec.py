@@ -120,6 +120,8 @@ class Batch:
     """What such a body begins with, where others have the same path."""
     answer: Callable[[Any], tuple[Dialect, Any] | None]
     """The response in a line, and its dialect; None if it cost nothing."""
+    inside: Callable[[Any], tuple[str, list[Any]]] | None = None
+    """Of a body that is one document: the id of the results, by which others may get them too, and their lines."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Batches of OpenAI, Anthropic, Groq and Together: made as soon as they are handed in, told when they are asked for."""
+"""Batches of OpenAI, Groq, Together, Mistral, Anthropic: made as soon as they are handed in, told when asked for."""
 
 from __future__ import annotations
 
@@ -35,20 +35,23 @@ class Batches:
         """Forget all."""
         self._kept.clear()
 
-    def reply(self, method: str, path: str, raw: bytes, url: str, id_: str) -> Reply | None:
+    def reply(self, method: str, target: str, raw: bytes, url: str, id_: str) -> Reply | None:
         """The answer to a request about a batch; None when it is about something else. What it makes gets the id."""
-        if "/v1/" not in path:
-            path = path.replace("/together/", "/together/v1/", 1)  # as its older SDKs ask
-        at = path.partition("/v1/")[0]
+        if "/v1/" not in target:
+            target = target.replace("/together/", "/together/v1/", 1)  # as its older SDKs ask
+        path, at = target.partition("?")[0], target.partition("/v1/")[0]
         if method == "GET":
-            return self._kept.get(path)
+            return self._kept.get(target) or self._kept.get(path)
         if path == f"{at}/v1/files" and (found := _CONTENT.search(raw)):
             file: Json = {"id": f"file-{id_}", "object": "file", "bytes": len(found[1]), "created_at": 0}
             file |= {"filename": "batch.jsonl", "purpose": "batch", "status": "processed"}
+            file |= {"sample_type": "batch_request", "source": "upload"}
             self._kept[f"{at}/v1/files/file-{id_}/content"] = Reply(found[1], "application/octet-stream")
             return self._keep(f"{at}/v1/files/file-{id_}", file)
         if path == f"{at}/v1/batches":
             return self._openai(json.loads(raw), id_, at)
+        if path == f"{at}/v1/batch/jobs":
+            return self._mistral(json.loads(raw), id_, at)
         if path == "/v1/messages/batches":
             return self._anthropic(json.loads(raw), url, id_)
         return None
@@ -59,8 +62,7 @@ class Batches:
 
     def _openai(self, asked: Json, id_: str, at: str) -> Reply:
         results: list[Json] = []
-        for number, text in enumerate(self._kept[f"{at}/v1/files/{asked['input_file_id']}/content"].body.splitlines()):
-            line: Json = json.loads(text)
+        for number, line in enumerate(self._lines(at, asked["input_file_id"])):
             result = self._result(at + (line.get("url") or asked["endpoint"]), line, f"{id_}-{number}")
             results.append(({} if at == "/together" else {"id": f"batch_req_{id_}-{number}"}) | result)
         written = "".join(json.dumps(result) + "\n" for result in results).encode()
@@ -72,6 +74,28 @@ class Batches:
             self._keep(f"{at}/v1/batches/batch_{id_}", job)
             return Reply(json.dumps({"job": job}).encode())
         return self._keep(f"{at}/v1/batches/batch_{id_}", batch | asked)
+
+    def _lines(self, at: str, file: str) -> list[Json]:
+        return [json.loads(line) for line in self._kept[f"{at}/v1/files/{file}/content"].body.splitlines()]
+
+    def _mistral(self, asked: Json, id_: str, at: str) -> Reply:
+        files: list[str] = asked.get("input_files") or []
+        lines: list[Json] = asked.get("requests") or [line for file in files for line in self._lines(at, file)]
+        for line in lines:
+            line["body"].setdefault("model", asked.get("model"))
+        results = [
+            {"id": f"batch-{id_}-{number}"} | self._result(at + asked["endpoint"], line, f"{id_}-{number}")
+            for number, line in enumerate(lines)
+        ]
+        written = "".join(json.dumps(result) + "\n" for result in results).encode()
+        self._kept[f"{at}/v1/files/file-{id_}-out/content"] = Reply(written, "application/octet-stream")
+        job: Json = {"id": f"job-{id_}", "object": "batch", "input_files": files, "endpoint": asked["endpoint"]}
+        job |= {"errors": [], "status": "SUCCESS", "created_at": 0, "completed_at": 0, "model": asked.get("model")}
+        job |= {f"{kind}_requests": len(results) for kind in ("total", "completed", "succeeded")}
+        job |= {"failed_requests": 0, "output_file": f"file-{id_}-out" if files else None}
+        path = f"{at}/v1/batch/jobs/{job['id']}"
+        self._keep(f"{path}?inline=true", job | {"outputs": results})
+        return self._keep(path, job)
 
     def _result(self, path: str, line: Json, id_: str) -> Json:
         """What became of one request."""

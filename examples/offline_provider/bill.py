@@ -180,6 +180,7 @@ openai    gpt-image-1.5                      list       5        1.25    -      
 openai    gpt-4o-transcribe                  list       2.5      =       -       -       10      6     -      -
 openai    gpt-4o-mini-tts                    list       0.6      =       -       -       12      -     -      -
 mistral   mistral-small-latest               list       0.15    0.015    -       -       0.6     -     -      -
+mistral   mistral-small-latest               batch      0.075    0.0075    -       -       0.3     -     -      -
 mistral   mistral-embed                      list       0.1     =        -       -       -       -     -      -
 cohere    command-a-03-2025                  list       2.5     =        -       -       10      -     -      -
 cohere    command-r-08-2024                  list       0.15    =        -       -       0.6     -     -      -
@@ -209,6 +210,7 @@ cohere rerank-v3.5       search_units 0.002
 mistral mistral-ocr-2512  pages           0.002
 mistral mistral-ocr-2512  annotated_pages 0.003
 mistral voxtral-mini-2602 audio_ms        0.00000005
+mistral voxtral-mini-tts-2603 characters  0.000016
 voyageai voyage-multimodal-3 input        0.00000012
 voyageai voyage-multimodal-3 image_pixels 0.0000000006
 voyageai rerank-2.5          input        0.00000005

@@ -1,4 +1,4 @@
-"""Mistral's conversations, documents and sounds. An uploaded byte is a second of sound.
+"""Mistral's conversations, documents, classifiers and sounds. An uploaded byte is a second of sound.
 
 A conversation's id says its model, as later requests do not.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from examples.offline_provider.model import Json
 
 _PATH = re.compile(
-    r"/mistral/v1/(?:(?P<other>ocr|audio/transcriptions)|conversations(?:/(?P<id>conv-(?P<model>.+)-\w+)(?:/restart)?)?)$"
+    r"/mistral/v1/(?:(?P<other>ocr|audio/\w+|(?:chat/)?(?:moderations|classifications))|conversations(?:/(?P<id>conv-(?P<model>.+)-\w+)(?:/restart)?)?)$"
 )
 _BYTES_PER_PAGE = 10
 
@@ -29,7 +29,7 @@ def route(path: str) -> Route | None:
     found = _PATH.search(path)
     if found is None:
         return None
-    wire = _WIRES.get(found["other"], CONVERSATIONS)
+    wire = _WIRES.get((found["other"] or "").removeprefix("chat/"), CONVERSATIONS)
     return Route("mistral", wire, {"model": found["model"], "conversation_id": found["id"]} if found["id"] else {})
 
 
@@ -157,8 +157,47 @@ def _sound_events(x: Exchange) -> Iterator[Event]:
     yield Event({"type": done} | _sound(x), x.answer.generated(1), done, final=True)
 
 
+def _read_words(body: Json, _seen: Conversations) -> Prompt:
+    streams = body.get("stream") is True
+    return Prompt(model=body["model"], turns=[Turn("user", body["input"])], stream=streams)
+
+
+def _speech_events(x: Exchange) -> Iterator[Event]:
+    for _ in range(x.answer.chunks):
+        yield Event({"type": "speech.audio.delta", "audio_data": "b2ZmbGluZQ=="}, 0, "speech.audio.delta")
+    done = "speech.audio.done"
+    usage: Json = {"prompt_tokens": 7, "completion_tokens": 70, "total_tokens": 77}
+    yield Event({"type": done, "usage": usage}, x.answer.generated(1), done, final=True)
+
+
+# Classifiers. What they read is not told, and so is not on the bill in tokens.
+
+
+def _read_judged(body: Json, _seen: Conversations) -> Prompt:
+    return Prompt(model=body["model"], turns=[Turn("user", text_of(body["input"]))], generates=False)
+
+
+def _judged(x: Exchange) -> Json:
+    found: Json = {"categories": {"health": False}, "category_scores": {"health": 0.1}}
+    if x.wire.name == "classifications":
+        found = {"mood": {"scores": {"good": 0.9}}}
+    return {"id": x.id, "model": x.answer.model, "results": [found]}
+
+
 CONVERSATIONS = Wire("conversations", "msg_", _read, _plain, error, _events, _failure, bills=_billed)
 _WIRES = {
     "ocr": Wire("ocr", "ocr-", _read_document, _plain_document, error, bills=_pages),
     "audio/transcriptions": Wire("transcriptions", "tr-", _read_sound, _sound, error, _sound_events, bills=_heard),
+    "audio/speech": Wire(
+        "speech",
+        "sp-",
+        _read_words,
+        lambda _: {"audio_data": "b2ZmbGluZQ=="},
+        error,
+        _speech_events,
+        names_model=False,
+        bills=lambda body, _: Usage(requests={"characters": len(body["input"])}),
+    ),
+    "moderations": Wire("moderations", "mod-", _read_judged, _judged, error),
+    "classifications": Wire("classifications", "cls-", _read_judged, _judged, error),
 }

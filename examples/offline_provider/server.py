@@ -268,7 +268,7 @@ class OfflineProvider:
         if method == "GET" and path.endswith("/models"):
             listed = [{"id": name, "object": "model", "created": 0, "owned_by": "offline"} for name in _MODELS]
             return self._refuse(client, entry, 200, {"object": "list", "data": listed})
-        if reply := self._batches.reply(method, path, raw, self.url, f"{self._nonce}{entry.seq:06d}"):
+        if reply := self._batches.reply(method, target, raw, self.url, f"{self._nonce}{entry.seq:06d}"):
             entry.status = 200
             return client.answer(200, reply.body, media_type=reply.media_type)
         if x := self._background.get(path.removesuffix("/cancel").removesuffix("/submit_tool_outputs")):

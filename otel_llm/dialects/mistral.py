@@ -1,4 +1,4 @@
-"""Mistral's own: conversations, documents, and sound, which it bills by its length.
+"""Mistral's own: conversations, documents, classifiers, and sound, which it bills by its length or its characters.
 
 Of a chat with sound, the tokens of the sound are in the total alone. A conversation's built-in tools ("connectors")
 read tokens of their own: more input of the same model.
@@ -6,14 +6,17 @@ read tokens of their own: more input of the same model.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
 from otel_llm.call import Call, Usage
+from otel_llm.dialects import openai_media
 from otel_llm.dialects.content import mistral_content
-from otel_llm.dialects.openai_chat import unasked
-from otel_llm.dialects.reading import count, disagreement, get, items, parameters, text
+from otel_llm.dialects.openai_batches import results
+from otel_llm.dialects.openai_chat import chat_usage, embeddings, unasked
+from otel_llm.dialects.reading import count, disagreement, fields, get, items, parameters, text
 from otel_llm.spec import Dialect
 from otel_llm_semconv import attributes as A
 
@@ -115,6 +118,24 @@ def _pages(call: Call, body: Any) -> None:
         call.usage = Usage(requests={"annotated_pages" if any(notes) else "pages": pages})
 
 
+def _judged(call: Call, body: Any) -> None:
+    call.response_id = text(get(body, "id"))
+    call.response_model = text(get(body, "model"))
+    # It is billed by what it read, which not every answer tells.
+    usage = get(body, "usage")
+    call.usage = None if usage is None else chat_usage(fields(usage))
+
+
+def _spoken(_call: Call, _body: Any) -> None:
+    """Characters are billed; the tokens that a stream ends with are the same again."""
+
+
+def _outputs(job: Any) -> tuple[str, list[Any]]:
+    """The results in a job that has ended; the file of them, where there is one, has them, too."""
+    goes_on = get(job, "status") in ("QUEUED", "RUNNING", "CANCELLATION_REQUESTED")
+    return text(get(job, "output_file")) or text(get(job, "id")) or "", [] if goes_on else items(job, "outputs")
+
+
 chat = replace(unasked, name="mistral.chat", response=_chat_response)
 conversations = Dialect(
     name="mistral.conversations",
@@ -127,4 +148,15 @@ conversations = Dialect(
 transcriptions = Dialect(
     name="mistral.transcriptions", operation="transcription", request=_request, response=_heard, fold=_heard_fold
 )
+speech = replace(openai_media.speech, name="mistral.speech", response=_spoken)
+moderations = Dialect(name="mistral.moderations", operation="moderation", request=_request, response=_judged)
+classifications = replace(moderations, name="mistral.classifications", operation="classification")
 ocr = Dialect(name="mistral.ocr", operation="ocr", request=_request, response=_pages)
+batch_file = results(
+    {"chat.completion": chat, "list": embeddings, "conversation.response": conversations},
+    {"pages": ocr, "results": moderations, "text": transcriptions},
+    re.compile(rb'\s*\{\s*"(?:id|custom_id)"\s*:'),
+)
+"""The results of a job, downloaded."""
+batch_job = replace(batch_file, inside=_outputs)
+"""The same, in what tells of the job."""

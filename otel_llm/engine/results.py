@@ -16,7 +16,7 @@ from otel_llm.engine.counted import Claim, claim
 from otel_llm.engine.pending import count_once, pending, seen
 from otel_llm.engine.recording import Recording, begin
 from otel_llm.engine.tap import attach, tap
-from otel_llm.framing import Lines
+from otel_llm.framing import Document, Lines
 from otel_llm.guard import guard
 from otel_llm.spec import Batch, Dialect, Late, Request
 
@@ -70,7 +70,7 @@ class _Results:
     """The reader of a body with a line for each call of a batch."""
 
     def __init__(self, tracer: Tracer, late: Late, batch: Batch) -> None:
-        self.framing = _BatchLines(self._take, batch.begins)
+        self.framing = _BatchLines(self._take, batch.begins) if batch.inside is None else Document(self._take_inside)
         self._tracer = tracer
         self._late = late
         self._batch = batch
@@ -79,12 +79,22 @@ class _Results:
         self._claim: Claim | None = None
 
     def _take(self, line: bytes) -> bool:
+        self._told(json.loads(line), self._late.id)
+        return False
+
+    def _take_inside(self, body: Any) -> None:
+        self._line = 0  # it may come twice
+        id_, lines = self._batch.inside(body) if self._batch.inside is not None else ("", [])
+        for line in lines:
+            with guard:
+                self._told(line, id_)
+
+    def _told(self, line: Any, id_: str) -> None:
         self._line += 1
-        found = self._batch.answer(json.loads(line))
-        self._claim = self._claim or claim(self._late, self._late.id)
+        found = self._batch.answer(line)
+        self._claim = self._claim or claim(self._late, id_)
         if found is not None and self._claim.count(self._line):
             self._count(*found)
-        return False
 
     def _count(self, dialect: Dialect, body: Any) -> None:
         late = self._late

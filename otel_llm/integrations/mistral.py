@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from otel_llm.dialects.mistral import chat, conversations, ocr, transcriptions
+from otel_llm.dialects.mistral import (
+    batch_file,
+    batch_job,
+    chat,
+    classifications,
+    conversations,
+    moderations,
+    ocr,
+    speech,
+    transcriptions,
+)
 from otel_llm.dialects.openai_chat import embeddings
 from otel_llm.dialects.openai_responses import responses
 from otel_llm.engine.recording import current_recording
@@ -27,7 +37,11 @@ _ROUTES = {
     "/embeddings": embeddings,
     "/ocr": ocr,
     "/audio/transcriptions": transcriptions,
+    "/audio/speech": speech,
+    "/moderations": moderations,
+    "/classifications": classifications,
 }
+_LATE = {"GET .*/files/(?P<id>[^/]+)/content": batch_file, "GET .*/batch/jobs/(?P<id>[^/]+)": batch_job}
 _CLIENTS = (
     "mistralai.client",
     "mistralai.azure.client",
@@ -49,8 +63,8 @@ mistral = Integration(
     distribution="mistralai",
     oldest="1.9.11",
     newest_major=3,
-    surfaces="chat, fill in the middle, agents, conversations, responses, embeddings, OCR, transcriptions; "
-    "Azure and Google clients",
+    surfaces="chat, fill in the middle, agents, conversations, responses, embeddings, OCR, transcriptions, "
+    "speech, moderations, classifications, batches; Azure and Google clients",
     patches=patches(
         [
             (f"{client}.basesdk", f"BaseSDK.{name}")
@@ -59,6 +73,7 @@ mistral = Integration(
         ],
         _ROUTES,
         lambda host, port: provider_of(host, port, "mistral_ai"),
+        _LATE,
     ),
     hooks=tuple(
         hook

@@ -8,22 +8,32 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from otel_llm.engine.recording import current_recording
-from otel_llm.integrations.stainless import route
+from otel_llm.integrations.stainless import asked, asking_for, route
 from otel_llm.providers import port_of
-from otel_llm.spec import Dialect, Patch, Request
+from otel_llm.spec import Batch, Dialect, Late, Patch, Request
 
 
 def patches(
     methods: Sequence[tuple[str, str]],
     routes: Mapping[str, Dialect],
     provider: Callable[[str | None, int | None], str],
+    late: Mapping[str, Dialect | Batch] | None = None,
 ) -> tuple[Patch, ...]:
     """The patches of `methods` (module, attribute) whose argument `request` is an httpx request.
 
-    `routes` are ends of URL paths; `provider(host, port)` is its name.
+    `routes` are ends of URL paths; `provider(host, port)` is its name; `late` as in `stainless.patches`.
     """
-    read = reader(routes, provider)
-    return tuple(Patch(module, attribute, read) for module, attribute in methods)
+    read, asking = reader(routes, provider), asking_for(late or {})
+
+    def read_or_ask(instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | Late | None:
+        sent: Any = kwargs["request"] if "request" in kwargs else args[0]
+        found = asked(asking, sent.method, sent.url.path)
+        if found is None:
+            return read(instance, args, kwargs)
+        url = urlsplit(str(sent.url))
+        return Late(*found, provider(url.hostname, url.port), False, url.hostname, port_of(url), lambda result: result)
+
+    return tuple(Patch(module, attribute, read_or_ask if asking else read) for module, attribute in methods)
 
 
 def client_patches(

@@ -21,6 +21,8 @@ from otel_llm.spec import Batch, Dialect, Hook, Late, Patch, Request
 
 Server = tuple[str, str | None, int | None]
 """Provider name, host, port."""
+Asking = Sequence[tuple[re.Pattern[str], Dialect | Batch]]
+"""By method and path, what is asked for."""
 
 
 def patches(
@@ -33,8 +35,7 @@ def patches(
 
     `late` is by patterns of method and path, with the group `id`: `GET .*/responses/(?P<id>[^/]+)`.
     """
-    asking = [(re.compile(f"{pattern}$"), tells) for pattern, tells in (late or {}).items()]
-    read = _reader(routes, provider, asking)
+    read = _reader(routes, provider, asking_for(late or {}))
     module = f"{package}._base_client"
     return (Patch(module, "SyncAPIClient.request", read), Patch(module, "AsyncAPIClient.request", read))
 
@@ -47,6 +48,19 @@ def route(routes: Mapping[str, Dialect], url: str) -> Dialect | None:
         return routes.get(path) or next(likely, None)
     ends = [known for known in routes if path.endswith(known) or ("*" in known and fnmatchcase(path, f"*{known}"))]
     return routes[max(ends, key=len)] if ends else None
+
+
+def asking_for(late: Mapping[str, Dialect | Batch]) -> Asking:
+    """The patterns of `late`, for `asked`."""
+    return [(re.compile(f"{pattern}$"), tells) for pattern, tells in late.items()]
+
+
+def asked(asking: Asking, method: str, path: str) -> tuple[str, Dialect | Batch] | None:
+    """The id of something earlier that a request asks for, and what tells its end; None when it asks for none."""
+    for pattern, tells in asking:
+        if found := pattern.match(f"{method.upper()} {path}"):
+            return found["id"], tells
+    return None
 
 
 def hooks(package: str) -> tuple[Hook, ...]:
@@ -63,7 +77,7 @@ def hooks(package: str) -> tuple[Hook, ...]:
 def _reader(
     routes: Mapping[str, Dialect],
     provider: Callable[[Any, str | None, int | None], str],
-    asking: Sequence[tuple[re.Pattern[str], Dialect | Batch]],
+    asking: Asking,
 ) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], Request | Late | None]:
     servers: WeakKeyDictionary[Any, tuple[Any, Server]] = WeakKeyDictionary()
 
@@ -76,11 +90,8 @@ def _reader(
         return known[1]
 
     def asks(client: Any, options: Any, stream: bool) -> Late | None:
-        asked = f"{options.method.upper()} {options.url.partition('?')[0]}"
-        for pattern, tells in asking:
-            if found := pattern.match(asked):
-                return Late(found["id"], tells, server(client)[0], stream, *server(client)[1:], _transport)
-        return None
+        found = asked(asking, options.method, options.url.partition("?")[0])
+        return None if found is None else Late(*found, server(client)[0], stream, *server(client)[1:], _transport)
 
     def read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | Late | None:
         options: Any = kwargs["options"] if "options" in kwargs else args[1]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+import inspect
+import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -18,6 +20,7 @@ from examples.offline_provider import OfflineProvider
 from otel_llm.integrations import SDKInstrumentor
 from otel_llm_semconv import attributes as A
 from tests.conformance.ledger import assert_ledger_equals_bill
+from tests.conformance.methods import captured
 from tests.conformance.surfaces import got
 from tests.conftest import Spans
 
@@ -278,3 +281,80 @@ async def test_its_own_tracing_makes_no_second_call(
     for instrumentor in instrumentors:
         instrumentor.uninstrument()
     assert [span.name for span in spans()[len(already) :]] == [f"chat {MODEL}"]
+
+
+@pytest.mark.usefixtures("instrumented")
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_speech_is_billed_by_its_characters(
+    client: Any, provider: OfflineProvider, calls: Spans, twin: str, stream: bool
+) -> None:
+    if not hasattr(getattr(client, "audio", None), "speech"):
+        pytest.skip("this mistralai does not speak")
+    speak = getattr(client.audio.speech, "complete" + twin)
+    more = {"stream": True} if stream else {}
+    await read_all(await got(speak(model="voxtral-mini-tts-2603", input="Hello, you.", **more)))
+    [call] = made = calls()
+    assert (call.attributes or {})[A.OTEL_LLM_USAGE_REQUESTS_PREFIX + "characters"] == 11
+    assert (call.attributes or {})[A.OTEL_LLM_COST_NANO_USD] == 176_000
+    assert_ledger_equals_bill(made, provider.bill)
+
+
+@pytest.mark.usefixtures("instrumented")
+@pytest.mark.parametrize("method", ["moderate", "moderate_chat", "classify", "classify_chat"])
+async def test_classifiers_are_not_free(
+    client: Any, calls: Spans, twin: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captured(monkeypatch)
+    said: Any = "A secret." if not method.endswith("chat") else [{"role": "user", "content": "A secret."}]
+    if method == "classify_chat":
+        said = [{"messages": said}]
+    # The SDK has had several names for it.
+    classify = getattr(client.classifiers, method + twin)
+    name = next(name for name in inspect.signature(classify).parameters if name.startswith("input"))
+    await got(classify(**{"model": "mistral-moderation-2411", name: said}))
+    [call] = calls()
+    attributes = call.attributes or {}
+    assert attributes[A.GEN_AI_OPERATION_NAME] == ("moderation" if "moder" in method else "classification")
+    assert (attributes[A.OTEL_LLM_COST_STATUS], attributes[A.OTEL_LLM_COST_UNPRICED_REASON]) == (
+        "unpriced",
+        "unknown_model",
+    )
+    assert A.OTEL_LLM_COST_NANO_USD not in attributes
+    assert not [value for value in attributes.values() if "secret" in str(value)]
+
+
+@pytest.mark.usefixtures("instrumented")
+@pytest.mark.parametrize("how", ["file", "inline", "both"])
+async def test_batches(
+    client: Any, provider: OfflineProvider, audited: Spans, twin: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captured(monkeypatch)
+    scripts = (USAGE, "tokens in=10 out=20", "500")
+    asked = [
+        {"custom_id": str(i), "body": {name: question(script)[name] for name in ("model", "messages")}}
+        for i, script in enumerate(scripts)
+    ]
+    jobs = client.batch.jobs
+    if how == "inline":
+        if "requests" not in inspect.signature(jobs.create).parameters:
+            pytest.skip("this mistralai has no results in its answers")
+        given: dict[str, Any] = {"requests": asked}
+    else:
+        content = "\n".join(json.dumps(line) for line in asked).encode()
+        upload = getattr(client.files, "upload" + twin)
+        file = await got(upload(file={"file_name": "batch.jsonl", "content": content}, purpose="batch"))
+        given = {"input_files": [file.id]}
+    job = await got(getattr(jobs, "create" + twin)(endpoint="/v1/chat/completions", model=MODEL, **given))
+    get = getattr(jobs, "get" + twin)
+    for _ in range(2):
+        done = await got(get(job_id=job.id))
+        assert done.status == "SUCCESS"
+        if how != "inline":
+            download = await got(getattr(client.files, "download" + twin)(file_id=done.output_file))
+            body = await download.aread() if twin else download.read()
+            assert [json.loads(line)["response"]["status_code"] for line in body.splitlines()] == [200, 200, 500]
+        if how != "file" and "inline" in inspect.signature(get).parameters:
+            assert len((await got(get(job_id=job.id, inline=True))).outputs) == 3
+    made = audited()
+    assert [(call.attributes or {})[A.OTEL_LLM_PRICE_VARIANT] for call in made] == ["batch"] * 2
+    assert "Why?" not in str([call.attributes for call in made])
