@@ -184,6 +184,7 @@ mistral   mistral-small-latest               batch      0.075    0.0075    -    
 mistral   mistral-embed                      list       0.1     =        -       -       -       -     -      -
 cohere    command-a-03-2025                  list       2.5     =        -       -       10      -     -      -
 cohere    command-r-08-2024                  list       0.15    =        -       -       0.6     -     -      -
+cohere    command-light                      list       0.3      =        -       -       0.6     -     -      -
 cohere    embed-v4.0                         list       0.12    =        -       -       -       -     -      -
 voyageai  voyage-3.5                         list       0.06    =        -       -       -       -     -      -
 voyageai  voyage-context-3                   list       0.18    =        -       -       -       -     -      -

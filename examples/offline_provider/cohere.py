@@ -1,4 +1,4 @@
-"""Cohere's chat, embeddings and reranking, versions 2 and 1: what is billed is not what is processed."""
+"""Cohere's chat, embeddings, reranking and more, versions 2 and 1: what is billed is not what is processed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from examples.offline_provider.model import Json
 
-_PATH = re.compile(r"/cohere/(v[12])/(chat|embed|rerank)$")
+_PATH = re.compile(r"/cohere/(v[12])/(chat|embed|rerank|generate|summarize|classify|parse|audio/transcriptions)$")
 _ROLES = {"USER": "user", "CHATBOT": "assistant", "SYSTEM": "system", "TOOL": "tool"}
 _STREAM_JSON = Framing("application/stream+json", json_line)
 
@@ -24,7 +24,8 @@ _STREAM_JSON = Framing("application/stream+json", json_line)
 def route(path: str) -> Route | None:
     """Who answers `/cohere/v2/chat` and its like."""
     found = _PATH.search(path)
-    return Route("cohere", _WIRES[found[1], found[2]], {}) if found else None
+    wire = _WIRES.get((found[1], found[2])) if found else None
+    return None if wire is None else Route("cohere", wire, {})
 
 
 def _error(_status: int, message: str) -> Json:
@@ -175,13 +176,88 @@ def _rerank(x: Exchange) -> Json:
     return {"id": x.id, "results": results, "meta": {"api_version": {"version": "2"}, **billed}}
 
 
+# What version 1 had besides, and documents.
+
+
+def _read_text(body: Json, _seen: Conversations) -> Prompt:
+    said = body.get("prompt") or body.get("text") or ""
+    return Prompt(model=body["model"], turns=[Turn("user", said)], stream=body.get("stream") is True)
+
+
+def _meta(x: Exchange) -> Json:
+    return {"meta": {"api_version": {"version": "1"}, **_billed(x)}} if x.script.usage else {}
+
+
+def _generated(x: Exchange) -> Json:
+    made = [{"id": f"{x.id}-0", "text": x.answer.texts[0]}]
+    return {"id": x.id, "prompt": x.body["prompt"], "generations": made} | _meta(x)
+
+
+def _generate_events(x: Exchange) -> Iterator[Event]:
+    for number, piece in enumerate(x.answer.pieces(x.answer.texts[0]), 1):
+        text: Json = {"event_type": "text-generation", "is_finished": False, "text": piece}
+        yield Event(text, x.answer.generated(number / x.answer.chunks))
+    made = [{"id": f"{x.id}-0", "text": x.answer.texts[0], "finish_reason": "COMPLETE"}]
+    end: Json = {"event_type": "stream-end", "is_finished": True, "finish_reason": "COMPLETE"}
+    response: Json = {"id": x.id, "prompt": x.body["prompt"], "generations": made}
+    yield Event(end | {"response": response}, x.answer.generated(1), final=True)
+
+
+def _generate_failure(_x: Exchange) -> list[tuple[str | None, Json]]:
+    end: Json = {"event_type": "stream-error", "is_finished": True, "finish_reason": "ERROR"}
+    return [(None, end | {"err": "scripted failure in mid-stream"})]
+
+
+def _summarized(x: Exchange) -> Json:
+    return {"id": x.id, "summary": x.answer.texts[0]} | _meta(x)
+
+
+def _read_units(body: Json, _seen: Conversations) -> Prompt:
+    units = {"classifications": len(body["inputs"])} if "inputs" in body else {"pages": 1}
+    return Prompt(model=body["model"], turns=[], generates=False, units=units, tokens=False)
+
+
+def _units(x: Exchange) -> Json:
+    return {"meta": {"api_version": {"version": "1"}, "billed_units": dict(x.prompt.units)}}
+
+
+def _classified(x: Exchange) -> Json:
+    found: Json = {"prediction": "good", "predictions": ["good"], "confidence": 0.9, "confidences": [0.9], "labels": {}}
+    found |= {"classification_type": "single-label"}
+    each = [found | {"id": f"{x.id}-{i}", "input": said} for i, said in enumerate(x.body["inputs"])]
+    return {"id": x.id, "classifications": each} | _units(x)
+
+
+def _parsed(x: Exchange) -> Json:
+    return {"id": x.id, "pages": [{"index": 0, "markdown": "offline"}]} | _units(x)
+
+
 _CHAT = Wire("chat", "co-", _read_chat, _chat, _error, _chat_events, _failure, names_model=False)
 _CHAT_1 = Wire(
     "chat", "co-", _read_chat_1, _chat_1, _error, _chat_1_events, _failure_1, names_model=False, framing=_STREAM_JSON
 )
 _EMBED = Wire("embeddings", "co-", _read_embed, _embed, _error, names_model=False)
 _RERANK = Wire("rerank", "co-", _read_rerank, _rerank, _error, names_model=False)
+_GENERATE = Wire(
+    "generate",
+    "co-",
+    _read_text,
+    _generated,
+    _error,
+    _generate_events,
+    _generate_failure,
+    lambda _: False,
+    names_model=False,
+    framing=_STREAM_JSON,
+)
 _WIRES = {
+    ("v1", "generate"): _GENERATE,
+    ("v1", "summarize"): Wire("summarize", "co-", _read_text, _summarized, _error, names_model=False),
+    ("v1", "classify"): Wire("classify", "co-", _read_units, _classified, _error, names_model=False),
+    ("v2", "audio/transcriptions"): Wire(
+        "transcriptions", "co-", _read_text, lambda x: {"text": x.answer.texts[0]}, _error, names_model=False
+    ),
+    ("v2", "parse"): Wire("parse", "co-", _read_units, _parsed, _error, names_model=False),
     ("v1", "chat"): _CHAT_1,
     ("v2", "chat"): _CHAT,
     **{(version, "embed"): _EMBED for version in ("v1", "v2")},

@@ -1,4 +1,4 @@
-"""Cohere's chat, embeddings and reranking, in version 2 and 1 of its API.
+"""Cohere's chat, embeddings, reranking and reading, in version 2 and 1 of its API, and what version 1 had besides.
 
 Usage: `billed_units` is what counts; `tokens` is more, it is what the model got to see. No response of
 Cohere's names the model.
@@ -37,6 +37,7 @@ _FINISH = {
     "TOOL_CALL": "tool_call",
     "ERROR_TOXIC": "content_filter",
 }
+_UNITS = ("search_units", "classifications", "pages")
 _OUTPUT = {"json_object": "json", "text": "text"}
 
 
@@ -59,11 +60,12 @@ def _response(call: Call, body: Any) -> None:
 
 
 def _usage(billed: Any) -> Usage | None:
-    sent, made, searched = (count(get(billed, unit)) for unit in ("input_tokens", "output_tokens", "search_units"))
+    sent, made = (count(get(billed, unit)) for unit in ("input_tokens", "output_tokens"))
     pictures = count(get(billed, "image_tokens")) or None
-    if sent is None and made is None and searched is None and pictures is None:
+    others = {unit: number for unit in _UNITS if (number := count(get(billed, unit)))}
+    if sent is None and made is None and pictures is None and not others:
         return None
-    return Usage(input=sent, output=made, input_image=pictures, requests={"search_units": searched} if searched else {})
+    return Usage(input=sent, output=made, input_image=pictures, requests=others)
 
 
 def _ranked(call: Call, body: Any) -> None:
@@ -84,6 +86,8 @@ def _fold(body: dict[str, Any], event: Any) -> None:
             body.update(get(event, "delta") or {}, over=True)
         case "stream-end":
             body.update(get(event, "response") or {}, finish_reason=get(event, "finish_reason"), over=True)
+        case "stream-error":
+            body["error"] = get(event, "err") or "ERROR"
         case _:
             return
     if body.get("finish_reason") == "ERROR":
@@ -96,9 +100,14 @@ chat = Dialect(
     request=_request,
     response=_response,
     fold=_fold,
-    wanted=re.compile(rb'"(?:message|stream)-end"'),
+    wanted=re.compile(rb'"(?:message-end|stream-end|stream-error)"'),
     content=cohere_content,
 )
 embeddings = replace(chat, name="cohere.embed", operation="embeddings", fold=None, content=None)
 rerank = replace(embeddings, name="cohere.rerank", operation="rerank", response=_ranked)
 """Also that of those who took Cohere's format over (Together, Jina, Voyage ...), and bill tokens."""
+generate = replace(chat, name="cohere.generate", operation="text_completion", content=None)
+"""Its streams tell no usage."""
+summarize = replace(generate, name="cohere.summarize", fold=None)
+classify = replace(embeddings, name="cohere.classify", operation="classification")
+parse = replace(embeddings, name="cohere.parse", operation="ocr")

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from otel_llm.dialects.cohere import chat, embeddings, rerank
+from otel_llm.dialects.cohere import chat, classify, embeddings, generate, parse, rerank, summarize
+from otel_llm.dialects.openai_media import transcriptions
 from otel_llm.engine.recording import current_recording
 from otel_llm.integrations.retries import retry
 from otel_llm.integrations.sent import client_patches, reader
@@ -15,9 +16,16 @@ from otel_llm.spec import Integration, Patch, Request
 
 _HTTP = "cohere.core.http_client"
 _ROUTES = {
-    f"/{version}/{name}": dialect
-    for version in ("v1", "v2")
-    for name, dialect in (("chat", chat), ("embed", embeddings), ("rerank", rerank))
+    **{
+        f"/{version}/{name}": dialect
+        for version in ("v1", "v2")
+        for name, dialect in (("chat", chat), ("embed", embeddings), ("rerank", rerank))
+    },
+    "/v1/generate": generate,
+    "/v1/summarize": summarize,
+    "/v1/classify": classify,
+    "/v2/parse": parse,
+    "/v2/audio/transcriptions": transcriptions,
 }
 _CLOUDS = {"cohere.aws_client": "aws.bedrock", "cohere.oci_client": "oci"}
 
@@ -37,10 +45,11 @@ def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request
         return None
     if current_recording() is not None:
         return None  # it tries again by calling itself
+    sent: dict[str, Any] = kwargs.get("json") or kwargs.get("data") or {}
     url = urlsplit(str(client.get_base_url(kwargs.get("base_url"))))
     return Request(
         dialect=dialect,
-        body={name: value for name, value in kwargs["json"].items() if value is not kwargs.get("omit")},
+        body={name: value for name, value in sent.items() if value is not kwargs.get("omit")},
         transport=lambda response: response,
         **_server(client.httpx_client, url.hostname, port_of(url)),
     )
@@ -61,7 +70,8 @@ cohere = Integration(
     distribution="cohere",
     oldest="5.16.0",
     newest_major=7,
-    surfaces="chat, embed, rerank; version 2 and 1; AWS and OCI clients",
+    surfaces="chat, embed, rerank, generate, summarize, classify, parse, transcriptions; version 2 and 1; "
+    "AWS and OCI clients",
     patches=(
         Patch(_HTTP, "HttpClient.request", _read),
         Patch(_HTTP, "AsyncHttpClient.request", _read),

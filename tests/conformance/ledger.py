@@ -35,8 +35,9 @@ _NAMELESS = {
     "translation": "translations",
     "speech": "speech",
     "ocr": "ocr",
+    "text_completion": "cohere.generate",
 }
-"""Operations whose responses have no id, and where the bill has them."""
+"""Operations whose responses have no id, or whose streams have it at their end, and where the bill has them."""
 _WITHOUT_IDS = ("ollama.", "voyageai.", "ibm.watsonx.ai.")
 UNFINISHED = ("aborted", "abandoned", "failed")
 

@@ -78,6 +78,57 @@ async def test_embed_and_rerank(connect: Connect, audited: Spans, version: int) 
 
 
 @pytest.mark.usefixtures("instrumented")
+async def test_how_long_a_sound_was_is_not_told(connect: Connect, calls: Spans) -> None:
+    if not hasattr(client := connect(2), "audio"):
+        pytest.skip("this cohere hears nothing")
+    await got(client.audio.transcriptions.create(model="cohere-transcribe", language="en", file=("a.mp3", b"sound")))
+    [call] = calls()
+    assert call.name == "transcription cohere-transcribe"
+    assert (call.attributes or {})[A.OTEL_LLM_COST_STATUS] == "unpriced"
+    assert A.OTEL_LLM_COST_NANO_USD not in (call.attributes or {})
+
+
+def text(script: str) -> dict[str, Any]:
+    return {"model": "command-light", "prompt": f"[[offline: {script}]] Why?"}
+
+
+@pytest.mark.parametrize(
+    ("stream", "how"),
+    [(False, how) for how in (USAGE, *REFUSED, *BROKEN)]
+    + [(True, how) for how in (USAGE, *REFUSED, *BROKEN, FAILED, *LEFT)],
+)
+async def test_generate(connect: Connect, twice: Twice, stream: bool, how: str) -> None:
+    client = connect(1)
+
+    def call(script: str) -> Any:
+        return (client.generate_stream if stream else client.generate)(**text(script))
+
+    _seen, attributes = await held(twice, call, how, stream=stream)
+    assert attributes[A.GEN_AI_OPERATION_NAME] == "text_completion"
+    if how == USAGE:
+        # A stream does not tell its usage.
+        assert attributes[A.OTEL_LLM_COST_STATUS] == ("unpriced" if stream else "priced")
+
+
+@pytest.mark.usefixtures("instrumented")
+async def test_what_is_billed_by_other_units(connect: Connect, audited: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
+    captured(monkeypatch)
+    await got(connect(1).summarize(text=f"[[offline: {USAGE}]] A long and secret story." * 3, model="command-light"))
+    await got(connect(1).classify(inputs=["a secret", "another secret"], model="embed-english-v3.0", examples=[]))
+    if hasattr(connect(2), "parse"):
+        document = {"type": "image_url", "image_url": {"url": "data:secret"}}
+        await got(connect(2).parse(model="parse-1", document=document))
+    summarized, classified, *read_in = (call.attributes or {} for call in audited())
+    assert summarized[A.OTEL_LLM_COST_STATUS] == "priced"
+    assert classified[A.OTEL_LLM_USAGE_REQUESTS_PREFIX + "classifications"] == 2
+    for attributes in read_in:
+        assert attributes[A.OTEL_LLM_USAGE_REQUESTS_PREFIX + "pages"] == 1
+    for attributes in (classified, *read_in):
+        assert attributes[A.OTEL_LLM_COST_UNPRICED_REASON] == "unknown_model"
+    assert "secret" not in str([summarized, classified, *read_in])
+
+
+@pytest.mark.usefixtures("instrumented")
 async def test_retries_are_attempts_of_one_call(connect: Connect, audited: Spans) -> None:
     asked = question(2, f"429 twice; {USAGE}")
     await got(connect(2).chat(**asked, request_options={"max_retries": 5}))
