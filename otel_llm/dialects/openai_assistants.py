@@ -56,7 +56,7 @@ def _background(body: Any) -> tuple[str, float | None] | None:
     id_ = text(get(body, "id"))
     if id_ is None or get(body, "object") != _RUN:
         return None
-    if get(body, "status") not in _ENDED:
+    if text(get(body, "status")) not in _ENDED:
         return id_, None
     times = (get(body, name) for name in ("completed_at", "failed_at", "cancelled_at", "expires_at"))
     return id_, next((at for at in times if isinstance(at, (int, float))), 0)
@@ -65,7 +65,7 @@ def _background(body: Any) -> tuple[str, float | None] | None:
 def _fold(body: dict[str, Any], event: Any) -> None:
     if get(event, "object") == _RUN:
         body.update(event)
-        if body.get("status") in _ENDED:
+        if text(body.get("status")) in _ENDED:
             body["over"] = True
     elif get(event, "error") is not None:
         body["error"] = get(event, "error")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from otel_llm.dialects.reading import get
+from otel_llm.dialects.reading import get, text
 from otel_llm.spec import Batch, Dialect
 
 # OpenAI's results begin with their own id, others' with the request's, as what is asked in a batch does.
@@ -24,8 +24,8 @@ def results(answers: Mapping[str, Dialect], marks: Mapping[str, Dialect], begins
         body = get(line, "response", "body")
         if get(line, "response", "status_code") != HTTPStatus.OK:
             return None
-        kind = get(body, "object")
-        dialect = answers.get(kind or get(body, "task") or "")
+        kind = text(get(body, "object"))
+        dialect = answers.get(kind or text(get(body, "task")) or "")
         if dialect is None and kind is None:
             dialect = next((found for mark, found in marks.items() if get(body, mark) is not None), None)
         return None if dialect is None else (dialect, body)

@@ -125,7 +125,7 @@ def _compound(call: Call, told: Usage, said: Fields) -> None:
 def _ran(said: Fields) -> list[str]:
     """The kinds of tools that ran on the server. Of a stream, each is told more than once."""
     tools = (tool for choice in items(said, "choices") for tool in items(choice, "message", "executed_tools"))
-    return list({get(tool, "index"): text(get(tool, "type")) or "" for tool in tools}.values())
+    return list({count(get(tool, "index")): text(get(tool, "type")) or "" for tool in tools}.values())
 
 
 def chat_usage(said: Fields) -> Usage | None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from otel_llm.call import Call, Usage
-from otel_llm.dialects import mistral
+from otel_llm.dialects import cohere, groq, mistral
 from otel_llm.dialects.anthropic_messages import messages
 from otel_llm.dialects.bedrock import converse
+from otel_llm.dialects.openai_assistants import runs
+from otel_llm.dialects.openai_batches import results
 from otel_llm.dialects.openai_chat import chat, completions, embeddings
 from otel_llm.dialects.openai_media import images, moderations, speech, transcriptions
 from otel_llm.dialects.openai_realtime import realtime
@@ -187,6 +189,55 @@ def test_groq_says_its_usage_twice_and_it_counts_once() -> None:
     assert read(chat, folded(chat, {"id": "g", "x_groq": {"usage": usage}})).usage == Usage(input=3, output=2)
 
 
+def test_what_groq_used_of_a_model_and_does_not_tell_is_missed() -> None:
+    part: dict[str, Any] = {"model": "openai/gpt-oss-20b", "usage": {"prompt_tokens": 10, "completion_tokens": 5}}
+    body: dict[str, Any] = {"usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}}
+    cases: list[tuple[Any, str, bool]] = [
+        ([part], "provider", False),
+        ([part, {"model": "openai/gpt-oss-120b"}], "partial", False),
+        ([part, part], "provider", True),
+        ([{}], "partial", False),
+        ("odd", "provider", False),
+    ]
+    for models, source, doubt in cases:
+        call = Call("chat", "groq")
+        chat.response(call, body | {"usage_breakdown": {"models": models}})
+        assert call.usage is not None
+        assert (call.usage_source, bool(call.usage.inconsistent)) == (source, doubt)
+        assert call.usage.input_tokens == (20 if doubt else 10)
+
+
+def test_a_tool_that_groq_ran_counts_once_however_often_it_is_told() -> None:
+    ran = [{"index": 0, "type": "search"}, {"index": 1, "type": "python"}, {"index": 2, "type": "unheard of"}]
+    chunks: list[Any] = [{"choices": [{"index": 0, "delta": {"executed_tools": ran}}]} for _ in range(2)]
+    assert chat.wanted is not None
+    assert chat.wanted.search(json.dumps(chunks[0]).encode())
+    call = Call("chat", "groq")
+    chat.response(call, folded(chat, *chunks, {"x_groq": {"usage": {"prompt_tokens": 1, "completion_tokens": 1}}}))
+    assert call.usage is not None
+    assert call.usage.requests == {"web_search": 1, "code_execution": 1, "server_tool": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "ended"),
+    [("queued", None), ("requires_action", None), ("cancelling", None), ("completed", 9), ("expired", 9), ([], None)],
+)
+def test_a_run_goes_on_until_it_has_ended(status: Any, ended: float | None) -> None:
+    run = {"id": "run_1", "object": "thread.run", "status": status, "completed_at": None, "expires_at": 9}
+    assert runs.background(run) == ("run_1", ended)
+
+
+UNKNOWN: list[dict[str, Any]] = [{"object": []}, {"task": {}}, {}, {"object": "unheard of", "data": [{}]}]
+
+
+@pytest.mark.parametrize("body", UNKNOWN)
+def test_a_line_of_a_batch_that_nobody_knows_is_no_call(body: dict[str, Any]) -> None:
+    batch = results({"chat.completion": chat}, {"data": images})
+    assert batch.answer({"response": {"status_code": 200, "body": body}}) is None
+    assert batch.answer({"response": {"status_code": 400, "body": {"data": [{}]}}}) is None
+    assert batch.answer({"response": {"status_code": 200, "body": {"data": [{}]}}}) is not None
+
+
 def test_an_anthropic_delta_is_cumulative_and_the_first_output_a_placeholder() -> None:
     start = {
         "type": "message_start",
@@ -336,6 +387,8 @@ ODD: list[dict[str, Any]] = [
         *(chat, completions, embeddings, responses, messages),
         *(images, transcriptions, speech, moderations, realtime),
         *(mistral.chat, mistral.conversations, mistral.transcriptions, mistral.ocr),
+        *(mistral.moderations, mistral.speech, groq.transcriptions, runs),
+        *(cohere.generate, cohere.summarize, cohere.classify, cohere.parse),
     ],
     ids=lambda d: d.name,
 )
