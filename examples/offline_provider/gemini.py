@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -31,6 +33,8 @@ _STATUS = {
 
 def route(path: str) -> Route | None:
     """Who answers a path of Gemini's."""
+    if path.endswith("/decisions"):
+        return Route("google", DECISIONS, {})
     if path.endswith("/interactions"):
         return Route("google", INTERACTIONS, {})
     found = _PATH.search(path)
@@ -150,7 +154,7 @@ def _failure(_x: Exchange) -> list[tuple[str | None, Json]]:
 
 def _read_interaction(body: Json, _seen: Conversations) -> Prompt:
     return Prompt(
-        model=body["model"],
+        model=(body.get("model") or body["agent"]).removeprefix("models/"),
         turns=[Turn("user", text_of(body["input"]))],
         stream=body.get("stream") is True,
         max_tokens=nested(body, "generation_config").get("max_output_tokens"),
@@ -158,10 +162,12 @@ def _read_interaction(body: Json, _seen: Conversations) -> Prompt:
 
 
 def _interaction(x: Exchange, status: str) -> Json:
-    return {"id": x.id, "object": "interaction", "model": x.answer.model, "status": status}
+    who = {"agent" if "agent" in x.body else "model": x.answer.model}
+    when = datetime.fromtimestamp(x.created, UTC).isoformat()
+    return {"id": x.id, "object": "interaction", "status": status, "created": when, "updated": when} | who
 
 
-def _interaction_end(x: Exchange) -> Json:
+def _interaction_usage(x: Exchange) -> Json:
     u = x.answer.usage
     usage: Json = {
         "total_input_tokens": u.input_tokens,
@@ -173,31 +179,44 @@ def _interaction_end(x: Exchange) -> Json:
         "input_tokens_by_modality": [{"modality": "text", "tokens": u.input_tokens}],
         "grounding_tool_count": [{"type": f"google_{tool[4:]}", "count": n} for tool, n in u.requests.items()],
     }
-    ended = _interaction(x, "incomplete" if x.answer.cut_short else "completed")
-    return ended | ({"usage": usage} if x.script.usage else {})
+    return {"usage": usage} if x.script.usage else {}
 
 
-def _plain_interaction(x: Exchange) -> Json:
+def _interaction_end(x: Exchange) -> Json:
+    return _interaction(x, "incomplete" if x.answer.cut_short else "completed") | _interaction_usage(x)
+
+
+def plain_interaction(x: Exchange, status: str | None = None) -> Json:
+    """The interaction when it is over, or as it is before."""
+    if status is not None:
+        return _interaction(x, status)
     step = {"type": "model_output", "content": [{"type": "text", "text": x.answer.texts[0]}]}
     return _interaction_end(x) | {"steps": [step]}
 
 
 def _interaction_events(x: Exchange) -> Iterator[Event]:
+    number = itertools.count()
+
     def event(kind: str, generated: int, *, final: bool = False, **more: Any) -> Event:
-        return Event({"event_type": kind} | more, generated, kind, final)
+        return Event({"event_type": kind, "event_id": str(next(number))} | more, generated, kind, final)
 
     yield event("interaction.created", 0, interaction=_interaction(x, "in_progress"))
+    yield event("interaction.status_update", 0, interaction_id=x.id, status="in_progress")
     yield event("step.start", 0, index=0, step={"type": "model_output", "content": []})
     pieces = x.answer.pieces(x.answer.texts[0])
-    for number, piece in enumerate(pieces, 1):
+    for at, piece in enumerate(pieces, 1):
         delta = {"type": "text", "text": piece}
-        yield event("step.delta", x.answer.generated(number / len(pieces)), index=0, delta=delta)
+        yield event("step.delta", x.answer.generated(at / len(pieces)), index=0, delta=delta)
     yield event("step.stop", x.answer.generated(1), index=0)
     yield event("interaction.completed", x.answer.generated(1), final=True, interaction=_interaction_end(x))
 
 
 def _interaction_failure(_x: Exchange) -> list[tuple[str | None, Json]]:
     return [("error", {"event_type": "error", "error": {"code": "internal", "message": "scripted failure"}})]
+
+
+def _decision(x: Exchange) -> Json:
+    return _interaction_usage(x) | {"answers": dict[str, Any]()}
 
 
 def _texts(body: Json) -> list[Turn]:
@@ -234,8 +253,9 @@ def _plain_count(x: Exchange) -> Json:
 
 
 GENERATE = Wire("generate", "gemini-", _read, _plain, _error, _events, _failure)
-_INTERACTION = (_read_interaction, _plain_interaction, _error, _interaction_events, _interaction_failure)
+_INTERACTION = (_read_interaction, plain_interaction, _error, _interaction_events, _interaction_failure)
 INTERACTIONS = Wire("interactions", "v1_", *_INTERACTION, done=b"data: [DONE]\n\n")
+DECISIONS = Wire("decisions", "dec_", _read_interaction, _decision, _error, names_model=False)
 EMBEDDINGS = Wire("embeddings", "emb-", _read_embeddings, _plain_embeddings, _error, names_model=False)
 COUNT_TOKENS = Wire("count_tokens", "count_", _read, _plain_count, _error, billed=False)
 _VERBS = {

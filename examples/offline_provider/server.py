@@ -73,6 +73,13 @@ _FORMATS: tuple[Callable[[str], Route | None], ...] = (
     voyage.route,
     watsonx.route,
 )
+_TELLS = {
+    responses.RESPONSES: responses.plain,
+    replicate.PREDICTIONS: replicate.plain,
+    assistants.RUNS: assistants.plain,
+    gemini.INTERACTIONS: gemini.plain_interaction,
+}
+"""What becomes of those that can be asked for again."""
 _VERTEX = re.compile(r"/publishers/anthropic/models/([^/:]+):(streamR|r)awPredict$")
 _MODELS = ("gpt-5.2", "gpt-4o-mini", "gpt-4o-audio-preview", "gpt-4o", "gpt-audio", "o3", "text-embedding-3-small")
 _TIERS = {"openai": "default", "azure": "default", "groq": "on_demand", "anthropic": "standard"}
@@ -301,27 +308,36 @@ class OfflineProvider:
             spoken = x.answer.texts[0] or " ".join(arguments for _, arguments in x.answer.calls)
             self._conversations[x.id] = [*prompt.turns, Turn("assistant", spoken)]
             if body.get("background"):
-                self._background[f"/v1/responses/{x.id}"] = x
-                self._charge(x, None, complete=True, sent=True)
-                x.charged, entry.status = True, 200
-                if not prompt.stream:
-                    return client.answer(200, json.dumps(responses.plain(x, "queued")).encode())
+                return await self._go_on(client, x, path)
         if to.wire is assistants.RUNS:
             self._background[assistants.path(x)] = x
             self._charge(x, None, complete=True, sent=script.usage)
-            x.charged, entry.status = True, 200
+            entry.status = 200
             if not prompt.stream:
                 return client.answer(200, json.dumps(assistants.plain(x, "queued")).encode())
+        if to.wire is gemini.INTERACTIONS:
+            if body.get("background"):
+                return await self._go_on(client, x, path)
+            self._background[f"{path}/{x.id}"], x.polled = x, 1
         if to.wire is replicate.PREDICTIONS:
             return self._predict(client, x, "wait" in headers.get("prefer", ""))
         return await (self._stream if prompt.stream else self._plain)(client, x)
+
+    async def _go_on(self, client: Client, x: Exchange, path: str) -> None:
+        """Begin what goes on in the background, until others ask for it or its stream has ended."""
+        self._background[f"{path}/{x.id}"] = x
+        self._charge(x, None, complete=True, sent=True)
+        x.entry.status = 200
+        if x.prompt.stream:
+            return await self._stream(client, x)
+        return client.answer(200, json.dumps(_TELLS[x.wire](x, "queued")).encode())
 
     def _predict(self, client: Client, x: Exchange, waits: bool) -> None:
         """Begin a prediction, which others ask for. One that failed says nothing of its tokens."""
         for what in ("", "/stream"):
             self._background[f"/v1/predictions/{x.id}{what}"] = x
         self._charge(x, None, complete=not x.script.incomplete, sent=x.script.usage and not x.script.incomplete)
-        x.charged, x.entry.status = True, 201
+        x.entry.status = 201
         client.answer(201, json.dumps(replicate.plain(x, None if waits else "queued")).encode())
 
     def _exchange(self, to: Route, entry: RequestEntry, body: Json, prompt: Prompt, script: Script) -> Exchange:
@@ -359,14 +375,14 @@ class OfflineProvider:
             x.polled = 0
             if b'"stream":true' in raw.replace(b" ", b""):
                 return await self._stream(client, x)
-        if "stream" in asked or target.endswith("/stream"):
-            return await self._stream(client, x, int(asked.get("starting_after", ["-1"])[0]))
+        if asked.get("stream") == ["true"] or target.endswith("/stream"):
+            after = asked.get("starting_after") or asked.get("last_event_id") or ["-1"]
+            return await self._stream(client, x, int(after[0]))
         status = None if x.polled else "in_progress"
         x.polled += 1
         if target.endswith("/cancel"):
             status, x.polled = "cancelled", 0
-        told = {assistants.RUNS: assistants.plain, replicate.PREDICTIONS: replicate.plain}.get(x.wire, responses.plain)
-        return client.answer(200, json.dumps(told(x, status)).encode())
+        return client.answer(200, json.dumps(_TELLS[x.wire](x, status)).encode())
 
     async def _plain(self, client: Client, x: Exchange) -> None:
         body = x.wire.plain(x) | ({"surprise": odd.UNKNOWN_EVENT} if x.script.odd == "unknown event" else {})
@@ -426,7 +442,7 @@ class OfflineProvider:
             response_id=x.id,
             api=x.entry.api,
             path=x.entry.path,
-            request_model=x.entry.body.get("model") or x.prompt.model,
+            request_model=(x.entry.body.get("model") or x.prompt.model).removeprefix("models/"),
             response_model=x.answer.model if x.wire.names_model else None,
             stream=x.prompt.stream,
             service_tier=x.tier,
@@ -439,6 +455,7 @@ class OfflineProvider:
             key=x.entry.key,
             headers={name: value for name, value in x.entry.headers.items() if name in _TELLING},
         )
+        x.charged = True
 
     def _count(self, entry: RequestEntry, raw: bytes) -> None:
         """Number this attempt of its call: by the script's id, else as the SDK counts, else by equal requests."""

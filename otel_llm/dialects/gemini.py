@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from otel_llm.call import Call, Usage
@@ -180,7 +181,8 @@ _TOOLS = {"google_search": "web_search", "google_maps": "google_maps", "retrieva
 
 
 def _interaction_request(call: Call, body: Mapping[str, Any]) -> None:
-    call.request_model = text(body.get("model")) or text(body.get("agent"))
+    model = text(body.get("model"))
+    call.request_model = model.removeprefix("models/") if model else text(body.get("agent"))
     config: Mapping[str, Any] = body.get("generation_config") or {}
     parameters(call, {_camel(name): value for name, value in config.items()}, _PARAMETERS)
     level = text(config.get("thinking_level"))
@@ -195,7 +197,7 @@ def _camel(name: str) -> str:
 
 def _interaction_response(call: Call, body: Any) -> None:
     call.response_id = text(get(body, "id"))
-    call.response_model = text(get(body, "model"))
+    call.response_model = text(get(body, "model")) or text(get(body, "agent"))
     reason = _STATUS.get(text(get(body, "status")) or "")
     call.finish_reasons = [] if reason is None else [reason]
     usage = get(body, "usage")
@@ -222,8 +224,26 @@ def _interaction_fold(body: dict[str, Any], event: Any) -> None:
         body.update(get(event, "interaction") or {})
         if kind == "interaction.completed":
             body["over"] = True
+    elif kind == "interaction.status_update":
+        body.update({name: said for name in ("status", "usage") if (said := get(event, name)) is not None})
     elif kind == "error":
         body["error"] = get(event, "error") or event
+
+
+def _interaction_background(body: Any) -> tuple[str, float | None] | None:
+    id_ = text(get(body, "id"))
+    if id_ is None:
+        return None
+    if get(body, "status") in ("queued", "in_progress"):
+        return id_, None
+    # Of others it is not told whether they were in the background: who had the answer at once may ask for it again.
+    ended = text(get(body, "updated")) if goes_on(body) else None
+    return id_, datetime.fromisoformat(ended).timestamp() if ended else 0
+
+
+def goes_on(body: Any) -> bool:
+    """Whether an interaction, or the request for one, is certain to be in the background. Agents always are."""
+    return get(body, "background") is True or bool(get(body, "agent") or get(body, "webhook_config"))
 
 
 def _embed_request(call: Call, body: Mapping[str, Any]) -> None:
@@ -280,6 +300,9 @@ interactions = Dialect(
     wanted=re.compile(rb'"event_type"\s*:\s*"(?:interaction\.|error)'),
     content=interaction_content,
 )
+decisions = replace(interactions, name="gemini.decisions", content=None)
+"""A decision says nothing but its usage."""
+background = replace(interactions, background=_interaction_background)
 embed = Dialect(
     name="gemini.embed",
     operation="embeddings",

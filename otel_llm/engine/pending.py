@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import OrderedDict
 from typing import Any
 
@@ -14,6 +15,8 @@ from otel_llm.guard import guard
 from otel_llm.late import at_the_end
 from otel_llm.spec import Dialect, Late
 
+# Seconds in which who is told of the end, by a webhook, asks for it.
+_JUST_NOW = 60
 _MOST_OPEN = 1_000
 _MOST_SEEN = 100_000
 _open: OrderedDict[str, Recording] = OrderedDict()
@@ -36,11 +39,15 @@ def seen(id_: str) -> bool:
         return before
 
 
-def count_once(teller: Call | Late, id_: str) -> bool:
-    """Whether the call that has this id is counted for the first time. It waits no longer."""
+def counts(teller: Call | Late, id_: str, ended: float, *, known: bool) -> bool:
+    """Whether the call that has this id counts now that it has ended; `known` if this process knew it before.
+
+    It is counted once, and waits no longer.
+    """
     with _lock:
         _open.pop(id_, None)
-    return is_first(teller, id_)
+    # One that ended long ago was counted where it ended.
+    return is_first(teller, id_) and (known or time.time() - ended <= _JUST_NOW)
 
 
 def is_over(recording: Recording, dialect: Dialect, body: Any) -> bool:
@@ -50,7 +57,8 @@ def is_over(recording: Recording, dialect: Dialect, body: Any) -> bool:
         return True
     id_, ended = told or (recording.waits_for or "", None)
     if ended is not None:
-        return count_once(recording.call, id_)
+        known = recording.waits_for is None or id_ in _open or seen(id_)
+        return counts(recording.call, id_, ended, known=known)
     recording.waits_for = id_
     recording.request = None  # nobody needs the prompt any more
     recording.call.duration_ns = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from http import HTTPStatus
 from typing import Any, Self
 
@@ -13,15 +12,12 @@ from opentelemetry.trace import Tracer
 
 from otel_llm.call import Call
 from otel_llm.engine.counted import Claim, claim
-from otel_llm.engine.pending import count_once, pending, seen
+from otel_llm.engine.pending import counts, pending, seen
 from otel_llm.engine.recording import Recording, begin
 from otel_llm.engine.tap import attach, tap
 from otel_llm.framing import Document, Lines
 from otel_llm.guard import guard
 from otel_llm.spec import Batch, Dialect, Late, Request
-
-# Seconds in which who is told of the end, by a webhook, asks for it.
-_JUST_NOW = 60
 
 
 def look(tracer: Tracer, late: Late, result: Any) -> None:
@@ -56,9 +52,7 @@ def _ended(tracer: Tracer, late: Late, dialect: Dialect, body: Any) -> None:
     recording, before = pending(id_), seen(id_)
     if ended is None:
         return
-    # One that ended long ago was counted where it ended.
-    old = recording is None and not before and time.time() - ended > _JUST_NOW
-    if count_once(late, id_) and not old:
+    if counts(late, id_, ended, known=recording is not None or before):
         if recording is None:
             dialect.response(told_of := Call(dialect.operation, late.provider), body)
             recording = _begin(tracer, late, dialect, model=told_of.model)

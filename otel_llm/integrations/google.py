@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from otel_llm.dialects.gemini import embed, generate, interactions, prediction
+from otel_llm.dialects.gemini import background, decisions, embed, generate, goes_on, interactions, prediction
 from otel_llm.integrations import retries, sent
 from otel_llm.providers import port_of, provider_of
-from otel_llm.spec import Follower, Integration, Patch, Request
+from otel_llm.spec import Follower, Integration, Late, Patch, Request
 
 _INTERACTIONS = "google.genai._gaos"
 """The package of a generated SDK inside of this one."""
@@ -49,6 +49,29 @@ def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request
     )
 
 
+def _provider(host: str | None, port: int | None) -> str:
+    return provider_of(host, port, "gcp.gemini")
+
+
+_read_generated = sent.reader({"/interactions": interactions, "/decisions": decisions}, _provider)
+_asks = sent.asker(
+    {
+        "GET .*/interactions/(?P<id>[^/]+)": background,
+        "POST .*/interactions/(?P<id>[^/]+)/cancel": background,
+    },
+    _provider,
+)
+
+
+def _read_interaction(sdk: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | Late | None:
+    request = _read_generated(sdk, args, kwargs)
+    if request is None:
+        return _asks(sdk, args, kwargs)
+    if request.dialect is interactions and goes_on(request.body):
+        request.dialect = background
+    return request
+
+
 def _model(resource: str) -> str:
     """`gemini-x` of `.../models/gemini-x`; `tunedModels/x` and `endpoints/1` as they are."""
     _, named, model = resource.rpartition("/models/")
@@ -76,13 +99,13 @@ google = Integration(
     distribution="google-genai",
     oldest="1.10.0",
     newest_major=3,
-    surfaces="generate_content, chats, interactions, embeddings, Imagen; Gemini API and Vertex",
+    surfaces="generate_content, chats, interactions and agents, also in the background, decisions, embeddings, Imagen; "
+    "Gemini API and Vertex",
     patches=(
         *(Patch("google.genai._api_client", f"BaseApiClient.{name}", _read) for name in ("_request", "_async_request")),
-        *sent.patches(
-            [(f"{_INTERACTIONS}.basesdk", name) for name in ("BaseSDK.do_request", "AsyncBaseSDK.do_request_async")],
-            {"/interactions": interactions},
-            lambda host, port: provider_of(host, port, "gcp.gemini"),
+        *(
+            Patch(f"{_INTERACTIONS}.basesdk", name, _read_interaction)
+            for name in ("BaseSDK.do_request", "AsyncBaseSDK.do_request_async")
         ),
     ),
     hooks=(retries.tenacity("google"), retries.speakeasy(_INTERACTIONS)),

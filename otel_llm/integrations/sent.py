@@ -23,17 +23,12 @@ def patches(
 
     `routes` are ends of URL paths; `provider(host, port)` is its name; `late` as in `stainless.patches`.
     """
-    read, asking = reader(routes, provider), asking_for(late or {})
+    read, ask = reader(routes, provider), asker(late or {}, provider)
 
     def read_or_ask(instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | Late | None:
-        sent: Any = kwargs["request"] if "request" in kwargs else args[0]
-        found = asked(asking, sent.method, sent.url.path)
-        if found is None:
-            return read(instance, args, kwargs)
-        url = urlsplit(str(sent.url))
-        return Late(*found, provider(url.hostname, url.port), False, url.hostname, port_of(url), lambda result: result)
+        return ask(instance, args, kwargs) or read(instance, args, kwargs)
 
-    return tuple(Patch(module, attribute, read_or_ask if asking else read) for module, attribute in methods)
+    return tuple(Patch(module, attribute, read_or_ask if late else read) for module, attribute in methods)
 
 
 def client_patches(
@@ -76,6 +71,24 @@ def reader(
             with_body=lambda body: _with_body(sent, args, kwargs, body),
             transport=lambda response: response,
         )
+
+    return read
+
+
+def asker(
+    late: Mapping[str, Dialect | Batch], provider: Callable[[str | None, int | None], str]
+) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], Late | None]:
+    """Reads what only asks for something earlier. `late` as in `stainless.patches`."""
+    asking = asking_for(late)
+
+    def read(_instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Late | None:
+        sent: Any = kwargs["request"] if "request" in kwargs else args[0]
+        url = urlsplit(str(sent.url))
+        if (found := asked(asking, sent.method, url.path)) is None:
+            return None
+        server = url.hostname, port_of(url)
+        name, stream = provider(url.hostname, url.port), bool(kwargs.get("stream"))
+        return Late(*found, name, stream, *server, lambda result: result)
 
     return read
 

@@ -36,6 +36,7 @@ _NAMELESS = {
     "speech": "speech",
     "ocr": "ocr",
     "text_completion": "cohere.generate",
+    "generate_content": "decisions",
 }
 """Operations whose responses have no id, or whose streams have it at their end, and where the bill has them."""
 _WITHOUT_IDS = ("ollama.", "voyageai.", "ibm.watsonx.ai.")

@@ -11,7 +11,7 @@ import pytest
 
 from examples.offline_provider import OfflineProvider
 from otel_llm.call import Call
-from otel_llm.engine import counted, pending, results
+from otel_llm.engine import counted, pending
 from otel_llm_semconv import attributes as A
 from tests.conformance.conftest import Twice, become_another_process
 from tests.conformance.methods import captured
@@ -115,7 +115,7 @@ async def test_another_process_began_it(
         await got(responses.retrieve(begun.id))
     become_another_process(elsewhere=True)
     if how != "told":
-        monkeypatch.setattr(results, "_JUST_NOW", -1)
+        monkeypatch.setattr(pending, "_JUST_NOW", -1)
     for _ in range(3):
         await got(responses.retrieve(begun.id))
     if how == "long ago":

@@ -16,9 +16,9 @@ from examples.offline_provider import OfflineProvider
 from otel_llm import content
 from otel_llm_semconv import attributes as A
 from tests.conformance.canned import CannedServer, response
-from tests.conformance.conftest import Twice
+from tests.conformance.conftest import Twice, become_another_process
 from tests.conformance.surfaces import got
-from tests.conformance.ways import STOP, Seen, Way
+from tests.conformance.ways import STOP, Seen, Way, plain
 from tests.conftest import Spans
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("no_fault")]
@@ -432,6 +432,110 @@ async def test_an_interaction_is_refused(interact: Callable[..., Any], stream: b
     assert seen.error is not None
     assert attributes_of(call)[A.HTTP_RESPONSE_STATUS_CODE] == 401
     assert attributes_of(call)[A.OTEL_LLM_COST_STATUS] == "free"
+
+
+SLOW = {"input": question(USAGE), "background": True}
+
+
+@pytest.fixture
+def interactions(caller: Caller) -> Any:
+    """The resource of a client."""
+    client = caller.client()
+    if not hasattr(client, "interactions"):
+        pytest.skip("this google-genai has no interactions")
+    return (client.aio if caller.asynchronous else client).interactions
+
+
+async def events_of(stream: Any) -> list[Any]:
+    return [event async for event in stream] if hasattr(stream, "__aiter__") else list(stream)
+
+
+@both
+@pytest.mark.parametrize("who", [{"model": FLASH}, {"agent": "deep-research-preview-04-2026"}], ids=["model", "agent"])
+async def test_an_interaction_in_the_background_counts_once(
+    interactions: Any, who: dict[str, str], twice: Twice
+) -> None:
+    async def use(seen: Seen) -> None:
+        begun = await got(interactions.create(**SLOW, **who))
+        seen.add(begun)
+        for _ in range(4):
+            seen.add(await got(interactions.get(begun.id)))
+
+    seen, [call] = await twice(WAY, use)
+    assert [value["status"] for value in seen.values] == ["queued", "in_progress", *["completed"] * 3]
+    attributes = attributes_of(call)
+    assert attributes[A.GEN_AI_REQUEST_MODEL] == attributes[A.GEN_AI_RESPONSE_MODEL] == next(iter(who.values()))
+    assert attributes[A.GEN_AI_USAGE_INPUT_TOKENS] == 1000
+    assert attributes[A.OTEL_LLM_COST_STATUS] == ("priced" if "model" in who else "unpriced")
+
+
+@both
+async def test_an_interaction_s_stream_is_left_and_taken_up_again(interactions: Any, twice: Twice) -> None:
+    async def use(seen: Seen) -> None:
+        stream = await got(interactions.create(**SLOW, model=FLASH, stream=True))
+        first: Any = await (anext(stream) if hasattr(stream, "__anext__") else got(next(stream)))
+        await got(stream.close())
+        more: dict[str, Any] = {"stream": True, "last_event_id": first.event_id}
+        for event in await events_of(await got(interactions.get(first.interaction.id, **more))):
+            seen.add(event)
+        for _ in range(2):
+            seen.add(await got(interactions.get(first.interaction.id)))
+
+    seen, [call] = await twice(WAY, use)
+    assert seen.values[-3]["event_type"] == "interaction.completed"
+    assert attributes_of(call)[A.GEN_AI_RESPONSE_FINISH_REASONS] == ("stop",)
+
+
+@both
+async def test_an_interaction_that_was_answered_at_once_is_not_counted_again(interactions: Any, twice: Twice) -> None:
+    async def use(seen: Seen) -> None:
+        answered = await got(interactions.create(model=FLASH, input=question(USAGE)))
+        for _ in range(3):
+            seen.add(await got(interactions.get(answered.id)))
+        seen.values += map(plain, await events_of(await got(interactions.get(answered.id, stream=True))))
+
+    _seen, [_call] = await twice(WAY, use)
+
+
+@both
+@pytest.mark.usefixtures("instrumented")
+@pytest.mark.parametrize("who", ["model", "agent"])
+@pytest.mark.parametrize("how", ["polled", "told"])
+async def test_another_process_began_the_interaction(interactions: Any, who: str, how: str, calls: Spans) -> None:
+    begun = await got(interactions.create(**SLOW, **{who: FLASH}))
+    if how == "told":
+        await got(interactions.get(begun.id))
+    become_another_process(elsewhere=True)
+    for _ in range(3):
+        await got(interactions.get(begun.id))
+    # Of a model's it cannot be known who has it counted; that of an agent is always in the background.
+    assert len(calls()) == (0 if (who, how) == ("model", "told") else 1)
+
+
+@both
+@pytest.mark.usefixtures("instrumented")
+async def test_cancelling_an_interaction(interactions: Any, calls: Spans) -> None:
+    begun = await got(interactions.create(**SLOW, model=FLASH))
+    assert not calls()
+    assert (await got(interactions.cancel(begun.id))).status == "cancelled"
+    [call] = calls()
+    assert attributes_of(call)[A.OTEL_LLM_COST_STATUS] == "unpriced"
+
+
+@both
+async def test_decisions(caller: Caller, twice: Twice) -> None:
+    client = caller.client()
+    if not hasattr(client, "decisions"):
+        pytest.skip("this google-genai has no decisions")
+    create = (client.aio if caller.asynchronous else client).decisions.create
+    questions = {"q": {"type": "noul", "instructions": "Is it blue?"}}
+
+    async def use(seen: Seen) -> None:
+        seen.add(await got(create(model=f"models/{FLASH}", input=question(USAGE), questions=questions)))
+
+    _seen, [call] = await twice(WAY, use)
+    assert call.name == f"generate_content {FLASH}"
+    assert attributes_of(call)[A.OTEL_LLM_COST_STATUS] == "priced"
 
 
 @both

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from examples.offline_provider import OfflineProvider
-from otel_llm.engine import pending, results
+from otel_llm.engine import pending
 from otel_llm_semconv import attributes as A
 from tests.conformance.conftest import Twice, become_another_process
 from tests.conformance.methods import captured
@@ -98,7 +98,7 @@ async def test_another_process_began_it(
     client._client.get(made.urls["get"])
     become_another_process(elsewhere=True)
     if when == "long ago":
-        monkeypatch.setattr(results, "_JUST_NOW", -1)
+        monkeypatch.setattr(pending, "_JUST_NOW", -1)
     for _ in range(2):
         await got(getattr(made, f"{twin}reload")())
     if when == "long ago":

@@ -192,7 +192,7 @@ def plain(item: Any) -> Any:
 
 
 _IDS = re.compile(r"(?<=[_-])[0-9a-f]{8}\d{6}(?!\d)")
-_CLOCKS = re.compile(r'((?:created|created_at|started_at|completed_at|expires_at)\\?"\s*:\s*)(?:[\d.]+|"[^"]+")')
+_CLOCKS = re.compile(r'((?:created|updated|(?:created|started|completed|expires)_at)\\?"\s*:\s*)(?:[\d.]+|"[^"]+")')
 
 
 def neutral(value: Any) -> str:
