@@ -7,7 +7,7 @@ one SDK. The engine (`otel_llm.engine`) does the rest.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -134,7 +134,10 @@ class Late:
     stream: bool
     server_address: str | None
     server_port: int | None
-    transport: Callable[[Any], Any]
+    transport: Callable[[Any], Any] = nothing
+    """The httpx response behind what the method returned; else None."""
+    lines: Callable[[Any], Iterable[Any]] = lambda _: ()
+    """Of a batch, the lines in what is no httpx response: bytes, or read already."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Batches of OpenAI, Groq, Together, Mistral, Anthropic: made as soon as they are handed in, told when asked for."""
+"""Batches of OpenAI, Groq, Together, Mistral, Anthropic, Google: made when handed in, told when asked for."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from examples.offline_provider.model import Json
 
 _CONTENT = re.compile(rb'name="file"[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n(.*?)\r\n--', re.DOTALL)
+_GOOGLE = re.compile(r"/models/(?P<model>[^/:]+):(?:batchGenerateContent|(?P<embeds>asyncBatchEmbedContent))$")
 _NOW = datetime(2026, 11, 22, tzinfo=UTC).isoformat()
 
 
@@ -21,6 +22,7 @@ class Reply(NamedTuple):
 
     body: bytes
     media_type: str = "application/json"
+    headers: str = ""
 
 
 class Batches:
@@ -42,6 +44,10 @@ class Batches:
         path, at = target.partition("?")[0], target.partition("/v1/")[0]
         if method == "GET":
             return self._kept.get(target) or self._kept.get(path)
+        if path.startswith("/upload/"):
+            return self._upload(path, raw, url, id_)
+        if asked := _GOOGLE.search(path):
+            return self._google(path[: asked.start()], asked["model"], bool(asked["embeds"]), json.loads(raw), id_)
         if path == f"{at}/v1/files" and (found := _CONTENT.search(raw)):
             file: Json = {"id": f"file-{id_}", "object": "file", "bytes": len(found[1]), "created_at": 0}
             file |= {"filename": "batch.jsonl", "purpose": "batch", "status": "processed"}
@@ -59,6 +65,41 @@ class Batches:
     def _keep(self, path: str, body: Json) -> Reply:
         self._kept[path] = reply = Reply(json.dumps(body).encode())
         return reply
+
+    def _upload(self, path: str, raw: bytes, url: str, id_: str) -> Reply:
+        """A file for Google: announced first, then sent to where the answer to that says."""
+        if path.endswith("/files"):
+            headers = f"x-goog-upload-status: active\r\nx-goog-upload-url: {url}{path}/{id_}\r\n"
+            return Reply(b"{}", headers=headers)
+        name = f"files/{path.rpartition('/')[2]}"
+        self._kept[name] = Reply(raw)
+        file: Json = {"name": name, "mimeType": "application/json", "sizeBytes": str(len(raw)), "state": "ACTIVE"}
+        return Reply(json.dumps({"file": file}).encode(), headers="x-goog-upload-status: final\r\n")
+
+    def _google(self, version: str, model: str, embeds: bool, asked: Json, id_: str) -> Reply:
+        given: Json = asked["batch"]["inputConfig"]
+        file = self._kept[given["fileName"]].body.splitlines() if "fileName" in given else None
+        lines: list[Json] = [json.loads(line) for line in file] if file else given["requests"]["requests"]
+        results: list[Json] = []
+        for line in lines:
+            made = self._run(f"/models/{model}:{'embedContent' if embeds else 'generateContent'}", line["request"])
+            told: Json = {"key": line["key"]} if "key" in line else {}
+            if isinstance(made, int):
+                results.append(told | {"error": {"code": 13, "message": "scripted failure"}})
+                continue
+            if embeds:
+                made = {"embedding": made["embedding"], "tokenCount": str(made["usageMetadata"]["promptTokenCount"])}
+            results.append(told | {"response": made})
+        output: Json = {"inlinedResponses": {"inlinedResponses": results}}
+        if file:
+            written = "".join(json.dumps(result) + "\n" for result in results).encode()
+            output = {"responsesFile": f"files/batch-{id_}"}
+            self._kept[f"{version}/files/batch-{id_}:download"] = Reply(written, "application/octet-stream")
+        told = {"model": f"models/{model}", "displayName": "offline", "createTime": _NOW, "updateTime": _NOW}
+        ended = told | {"state": "BATCH_STATE_SUCCEEDED", "output": output}
+        self._keep(f"{version}/batches/b-{id_}", {"name": f"batches/b-{id_}", "metadata": ended, "done": True})
+        begun = told | {"state": "BATCH_STATE_PENDING"}
+        return Reply(json.dumps({"name": f"batches/b-{id_}", "metadata": begun}).encode())
 
     def _openai(self, asked: Json, id_: str, at: str) -> Reply:
         results: list[Json] = []

@@ -171,6 +171,7 @@ fireworks accounts/fireworks/models/gpt-oss-120b list     0.15    0.015    -    
 xai       grok-4-fast-reasoning              list       0.2     0.05    -       -       0.5     -     -      -
 cerebras  gpt-oss-120b                       list       0.35    =        -       -       0.75    -     -      -
 google    gemini-2.5-flash                   list       0.3      0.03     -       -       2.5     1     -      35
+google    gemini-2.5-flash                   batch      0.15     0.03     -       -       1.25    0.5   -     35
 google    gemini-2.5-pro                     list       1.25     0.125    -       -       10      -     -      35
 google    gemini-2.5-pro                     list+long  2.5      0.25     -       -       15      -     -      35
 google    gemini-3-flash-preview             list       0.5      0.05     -       -       3       1     -      14

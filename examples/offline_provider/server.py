@@ -277,7 +277,7 @@ class OfflineProvider:
             return self._refuse(client, entry, 200, {"object": "list", "data": listed})
         if reply := self._batches.reply(method, target, raw, self.url, f"{self._nonce}{entry.seq:06d}"):
             entry.status = 200
-            return client.answer(200, reply.body, media_type=reply.media_type)
+            return client.answer(200, reply.body, reply.headers, media_type=reply.media_type)
         if x := self._background.get(path.removesuffix("/cancel").removesuffix("/submit_tool_outputs")):
             return await self._ask_again(client, x, target, raw)
         to = route(path)
@@ -357,6 +357,7 @@ class OfflineProvider:
         if to is None:
             return 404
         self._seq += 1
+        body = body | to.said
         entry = RequestEntry(self._seq, "POST", path, {}, body, f"{to.provider}.{to.wire.name}")
         prompt = to.wire.read(body, self._conversations)
         said, turn = prompt.script()

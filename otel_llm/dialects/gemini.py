@@ -273,6 +273,12 @@ def _embed_response(call: Call, body: Any) -> None:
         call.usage = Usage(input=sum(known))
 
 
+def _batched_embed_response(call: Call, body: Any) -> None:
+    call.request_model = text(get(body, "model"))
+    counted = count(get(body, "tokenCount"))
+    call.usage = None if counted is None else Usage(input=counted)
+
+
 def _image_request(call: Call, body: Mapping[str, Any]) -> None:
     call.request_model = text(body.get("model"))
     call.request[A.GEN_AI_OUTPUT_TYPE] = "image"
@@ -309,6 +315,7 @@ embed = Dialect(
     request=_embed_request,
     response=_embed_response,
 )
+batched_embed = replace(embed, response=_batched_embed_response)
 images = replace(embed, name="imagen", operation="image_generation", request=_image_request, response=_image_response)
 """Imagen's pictures are billed one by one. Those that are filtered out are not."""
 

@@ -26,9 +26,13 @@ def look(tracer: Tracer, late: Late, result: Any) -> None:
     if response is not None and response.status_code >= HTTPStatus.BAD_REQUEST:
         return
     if isinstance(late.tells, Batch):
+        results = _Results(tracer, late, late.tells)
         if response is not None:
-            results = _Results(tracer, late, late.tells)
             attach(response, results, results.framing)
+        else:
+            for line in late.lines(result):
+                with guard:
+                    results.take(line)
     elif response is None or response.is_closed:
         _ended(tracer, late, late.tells, result if response is None else response.json())
     else:
@@ -64,7 +68,7 @@ class _Results:
     """The reader of a body with a line for each call of a batch."""
 
     def __init__(self, tracer: Tracer, late: Late, batch: Batch) -> None:
-        self.framing = _BatchLines(self._take, batch.begins) if batch.inside is None else Document(self._take_inside)
+        self.framing = _BatchLines(self.take, batch.begins) if batch.inside is None else Document(self._take_inside)
         self._tracer = tracer
         self._late = late
         self._batch = batch
@@ -72,8 +76,9 @@ class _Results:
         self._line = 0
         self._claim: Claim | None = None
 
-    def _take(self, line: bytes) -> bool:
-        self._told(json.loads(line), self._late.id)
+    def take(self, line: Any) -> bool:
+        """Take one line, as bytes or read already; the caller always gets it, too."""
+        self._told(json.loads(line) if isinstance(line, bytes) else line, self._late.id)
         return False
 
     def _take_inside(self, body: Any) -> None:
@@ -95,7 +100,7 @@ class _Results:
         call = Call(dialect.operation, late.provider)
         call.server_address, call.server_port = late.server_address, late.server_port
         dialect.response(call, body)
-        call.request_model, call.service_tier = call.response_model, "batch"
+        call.request_model, call.service_tier = call.request_model or call.response_model, "batch"
         Recording(self._tracer, call, context=self._context).finish()
 
     def closed(self) -> None:

@@ -6,15 +6,29 @@ is the SDK's own, and gives the chunks of a stream parsed.
 
 from __future__ import annotations
 
+import os
+import re
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from functools import partial
+from io import BytesIO
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from otel_llm.dialects.gemini import background, decisions, embed, generate, goes_on, interactions, prediction
+from otel_llm.dialects.gemini import (
+    background,
+    batched_embed,
+    decisions,
+    embed,
+    generate,
+    goes_on,
+    interactions,
+    prediction,
+)
+from otel_llm.dialects.reading import get, items, text
 from otel_llm.integrations import retries, sent
 from otel_llm.providers import port_of, provider_of
-from otel_llm.spec import Follower, Integration, Late, Patch, Request
+from otel_llm.spec import Batch, Dialect, Follower, Integration, Late, Patch, Request
 
 _INTERACTIONS = "google.genai._gaos"
 """The package of a generated SDK inside of this one."""
@@ -26,12 +40,57 @@ _VERBS = {
 }
 
 
-def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | None:
+_BATCH_PATH = re.compile(r"/(batches/[^/:]+)$")
+
+
+def _batched(line: Any) -> tuple[Dialect, Any] | None:
+    answer, model = get(line, "response"), (text(get(line, "model")) or "").removeprefix("models/")
+    if not isinstance(answer, dict):
+        return None
+    answer = cast("dict[str, Any]", answer)
+    if "embedding" in answer:
+        return batched_embed, answer | {"model": model}
+    return generate, {"modelVersion": model} | answer
+
+
+_BATCH = Batch(re.compile(rb'\s*\{\s*"'), _batched)
+
+
+def _inlined(response: Any) -> Iterable[Any]:
+    """The results in the batch itself."""
+    told = get(response.json, "metadata")
+    for name in ("inlinedResponses", "inlinedEmbedContentResponses"):
+        yield from ({"model": get(told, "model"), **line} for line in items(told, "output", name, "inlinedResponses"))
+
+
+def _downloaded(destination: Any, data: Any) -> Iterable[Any]:
+    """Those in a file, unless the first line shows that it is another one. What was written to is not ours to read."""
+    if destination is not None and not isinstance(destination, (str, os.PathLike)):
+        return
+    path = cast("str | os.PathLike[str] | None", destination)
+    with BytesIO(data) if path is None else open(path, "rb") as lines:  # noqa: PTH123 - as the SDK does
+        for line in lines:
+            if not _BATCH.begins.match(line):
+                return
+            yield line
+
+
+def _read_download(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Late:
+    url = urlsplit(str(client._http_options.base_url))
+    path: str = (args[0] if args else kwargs["path"]).partition(":")[0]
+    lines = partial(_downloaded, kwargs.get("destination"))
+    return Late(path, _BATCH, "gcp.gemini", False, url.hostname, port_of(url), lines=lines)
+
+
+def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | Late | None:
     sent: Any = kwargs["http_request"] if "http_request" in kwargs else args[0]
+    url = urlsplit(str(sent.url))
+    if sent.method.upper() == "GET":
+        asked = _BATCH_PATH.search(url.path)
+        return asked and Late(asked[1], _BATCH, "gcp.gemini", False, url.hostname, port_of(url), lines=_inlined)
     data: Any = sent.data
     if not isinstance(data, dict):
         return None
-    url = urlsplit(str(sent.url))
     resource, _, verb = url.path.rpartition(":")
     body = {**cast("dict[str, Any]", data), "model": _model(resource)}
     dialect = prediction(body) if verb == "predict" else _VERBS.get(verb)
@@ -99,10 +158,14 @@ google = Integration(
     distribution="google-genai",
     oldest="1.10.0",
     newest_major=3,
-    surfaces="generate_content, chats, interactions and agents, also in the background, decisions, embeddings, Imagen; "
-    "Gemini API and Vertex",
+    surfaces="generate_content, chats, interactions and agents, also in the background, decisions, embeddings, Imagen, "
+    "batches; Gemini API and Vertex",
     patches=(
         *(Patch("google.genai._api_client", f"BaseApiClient.{name}", _read) for name in ("_request", "_async_request")),
+        *(
+            Patch("google.genai._api_client", f"BaseApiClient.{name}", _read_download)
+            for name in ("download_file", "async_download_file")
+        ),
         *(
             Patch(f"{_INTERACTIONS}.basesdk", name, _read_interaction)
             for name in ("BaseSDK.do_request", "AsyncBaseSDK.do_request_async")

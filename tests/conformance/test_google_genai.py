@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -520,6 +522,69 @@ async def test_cancelling_an_interaction(interactions: Any, calls: Spans) -> Non
     assert (await got(interactions.cancel(begun.id))).status == "cancelled"
     [call] = calls()
     assert attributes_of(call)[A.OTEL_LLM_COST_STATUS] == "unpriced"
+
+
+LONG = "tokens in=150000 out=50"
+IN_A_BATCH = (USAGE, LONG, "audio in=100 out=0; tokens in=300 out=20", "500")
+
+
+@pytest.fixture
+def gemini(caller: Caller) -> Any:
+    """A client with batches whose results it can read."""
+    if not hasattr(types, "InlinedResponse"):
+        pytest.skip("this google-genai has no batches of the Gemini API")
+    return caller.client().aio if caller.asynchronous else caller.client()
+
+
+@both
+async def test_batches_with_their_results_in_them(gemini: Any, twice: Twice) -> None:
+    async def use(seen: Seen) -> None:
+        asked = [{"contents": question(script)} for script in IN_A_BATCH]
+        batch = await got(gemini.batches.create(model=FLASH, src=asked))
+        for _ in range(3):
+            seen.add(await got(gemini.batches.get(name=batch.name)))
+
+    seen, calls = await twice(WAY, use)
+    assert len(seen.values[0]["dest"]["inlined_responses"]) == 4
+    assert [attributes_of(call)[A.OTEL_LLM_PRICE_VARIANT] for call in calls] == ["batch"] * 3
+
+
+@both
+@pytest.mark.parametrize("to", ["memory", "file"])
+async def test_batches_with_their_results_in_a_file(gemini: Any, to: str, tmp_path: Path, twice: Twice) -> None:
+    lines = [
+        {"key": str(i), "request": {"contents": [{"role": "user", "parts": [{"text": question(script)}]}]}}
+        for i, script in enumerate(IN_A_BATCH)
+    ]
+    given = tmp_path / "batch.jsonl"
+    given.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    options: dict[str, Any] = {} if to == "memory" else {"destination": tmp_path / "results.jsonl"}
+    if options and "destination" not in inspect.signature(gemini.files.download).parameters:
+        pytest.skip("this google-genai downloads into memory only")
+
+    async def use(seen: Seen) -> None:
+        file = await got(gemini.files.upload(file=str(given), config={"mime_type": "jsonl"}))
+        batch = await got(gemini.batches.create(model=FLASH, src=file.name))
+        for _ in range(2):
+            batch = await got(gemini.batches.get(name=batch.name))
+            seen.add(await got(gemini.files.download(file=batch.dest.file_name, **options)))
+
+    _seen, calls = await twice(WAY, use)
+    assert [attributes_of(call)[A.OTEL_LLM_COST_STATUS] for call in calls] == ["priced"] * 3
+    assert [attributes_of(call)[A.OTEL_LLM_SERVICE_TIER] for call in calls] == ["batch"] * 3
+
+
+@both
+async def test_batches_of_texts_to_embed(gemini: Any, twice: Twice) -> None:
+    async def use(seen: Seen) -> None:
+        asked = {"inlined_requests": {"contents": ["Why?", "Because of the air."]}}
+        batch = await got(gemini.batches.create_embeddings(model="gemini-embedding-001", src=asked))
+        for _ in range(2):
+            seen.add(await got(gemini.batches.get(name=batch.name)))
+
+    _seen, calls = await twice(WAY, use)
+    assert [call.name for call in calls] == ["embeddings gemini-embedding-001"] * 2
+    assert attributes_of(calls[0])[A.OTEL_LLM_COST_UNPRICED_REASON] == "variant:batch"
 
 
 @both
