@@ -29,6 +29,11 @@ def nothing_more(_: Any) -> Mapping[str, AttributeValue | None]:
     return {}
 
 
+def nothing_known(_: Any) -> dict[str, Any]:
+    """Nothing is known yet."""
+    return {}
+
+
 def _itself(result: Any) -> Any:
     return result
 
@@ -199,19 +204,21 @@ class Conversation:
 
     turn: Callable[[dict[str, Any], Any], Turn | None]
     """`turn(known, message)`; what is `known` of the conversation so far is its to fill."""
-    wanted: re.Pattern[bytes]
-    """Finds the messages that matter, on their raw bytes."""
+    wanted: re.Pattern[bytes] | None = None
+    """Finds the messages that matter, on their raw bytes; None where the SDK gives them parsed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """The method of a connection that gives the next message as bytes."""
+    """The method of a connection that gives the next message, as bytes or parsed."""
 
     module: str
     attribute: str
     conversation: Conversation
     server: Callable[[Any], tuple[str, str | None, int | None]]
     """Provider name, host and port of a connection."""
+    known: Callable[[Any], dict[str, Any]] = nothing_known
+    """What is known of the conversation of a connection when it begins."""
 
 
 class Activity(NamedTuple):

@@ -189,6 +189,8 @@ AT_HOME = ("langchain",)
 OLDEST = {integration.name: f"{integration.distribution}=={integration.oldest}" for integration in INTEGRATIONS}
 _FILES = {"openlit": "foreign", "langchain": "langchain_graphs"}
 """Where the tests of an environment have another name."""
+_MORE = {"google_genai": ("google_live",)}
+"""And where there are more of them."""
 
 
 def environments() -> list[tuple[str, ...]]:
@@ -234,9 +236,10 @@ def tests_of(names: tuple[str, ...]) -> list[str]:
         frameworks = [f"tests/frameworks/test_{name}.py" for name in ("web", "identity", "queues")]
         return [*frameworks, "tests/zero_code/test_servers.py", "tests/zero_code/test_queues.py"]
     folder = "frameworks" if names[-1] in AGENTS else "conformance"
-    own = ROOT / "tests" / folder / f"test_{_FILES.get(names[-1], names[-1])}.py"
+    files = (_FILES.get(names[-1], names[-1]), *_MORE.get(names[-1], ()))
+    own = [ROOT / "tests" / folder / f"test_{file}.py" for file in files]
     rows = [f"tests/conformance/test_{name}.py" for name in ("matrix", "media", "batches")]
-    return [str(own)] if own.exists() else [*rows, "-k", names[-1]]
+    return [str(file) for file in own] if own[0].exists() else [*rows, "-k", names[-1]]
 
 
 def build(names: tuple[str, ...]) -> int:

@@ -59,9 +59,7 @@ def _response(call: Call, body: Any) -> None:
     call.finish_reasons = [_finish(candidate) for candidate in items(body, "candidates")]
     if blocked is not None and not call.finish_reasons:
         call.finish_reasons = ["content_filter"]
-    _bill(call, get(body, "usageMetadata"))
-    if call.usage is not None:
-        call.usage.requests |= _fees(call.model or "", items(body, "candidates"))
+    bill(call, get(body, "usageMetadata"), items(body, "candidates"))
 
 
 def _finish(candidate: Any) -> str:
@@ -94,8 +92,11 @@ _TEXT = {
 }
 
 
-def _bill(call: Call, usage: Any) -> None:
+def bill(call: Call, usage: Any, candidates: list[Any] | None = None) -> None:
+    """What was used, and the requests of Google's tools that the candidates tell of."""
     call.usage = _usage(usage)
+    if call.usage is not None and candidates:
+        call.usage.requests |= _fees(call.model or "", candidates)
     for attribute, details in _TEXT.items():
         if tokens := _of(usage, "TEXT", details):
             call.response[attribute] = tokens
@@ -210,7 +211,7 @@ def _interaction_response(call: Call, body: Any) -> None:
         ]
         for name, theirs in _DETAILS.items()
     }
-    _bill(call, found | {"serviceTier": get(body, "service_tier")})
+    bill(call, found | {"serviceTier": get(body, "service_tier")})
     for tool in items(usage, "grounding_tool_count"):
         kind, number = _TOOLS.get(text(get(tool, "type")) or ""), count(get(tool, "count"))
         if call.usage is not None and kind and number:
@@ -259,7 +260,7 @@ def _embed_request(call: Call, body: Mapping[str, Any]) -> None:
 def _embed_response(call: Call, body: Any) -> None:
     usage = get(body, "usageMetadata")
     if usage is not None:
-        _bill(call, usage)
+        bill(call, usage)
         if call.usage is not None:
             call.usage.output = None
         if _of(usage, "VIDEO", "promptTokensDetails"):

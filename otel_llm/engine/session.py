@@ -30,16 +30,18 @@ class _Session:
         self._tracer = tracer
         self._conversation = socket.conversation
         self._server = ("", None, None)
+        self._known: dict[str, Any] = {}
         with guard:
             self._server = socket.server(connection)
-        self._known: dict[str, Any] = {}
+            self._known = socket.known(connection)
         self._open: dict[str, Recording] = {}
 
-    def message(self, raw: bytes) -> None:
+    def message(self, raw: Any) -> None:
         """Take one message."""
-        if self._conversation.wanted.search(raw) is None:
+        wanted = self._conversation.wanted
+        if wanted is not None and wanted.search(raw) is None:
             return
-        turn = self._conversation.turn(self._known, json.loads(raw))
+        turn = self._conversation.turn(self._known, raw if wanted is None else json.loads(raw))
         if turn is None:
             return
         recording = self._open.pop(turn.id, None)
@@ -101,14 +103,14 @@ def listening(tracer: Tracer, socket: Socket, original: Any) -> Any:
             found = _sessions[connection] = _Session(tracer, socket, connection)
         return found
 
-    def receive(wrapped: Any, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    def receive(wrapped: Any, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         with session(connection):
             raw = wrapped(*args, **kwargs)
         with guard:
             session(connection).message(raw)
         return raw
 
-    async def areceive(wrapped: Any, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    async def areceive(wrapped: Any, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         with session(connection):
             raw = await wrapped(*args, **kwargs)
         with guard:

@@ -25,10 +25,13 @@ from otel_llm.dialects.gemini import (
     interactions,
     prediction,
 )
+from otel_llm.dialects.gemini_live import conversation
 from otel_llm.dialects.reading import get, items, text
+from otel_llm.engine.proxy import Proxy
+from otel_llm.guard import guard
 from otel_llm.integrations import retries, sent
 from otel_llm.providers import port_of, provider_of
-from otel_llm.spec import Batch, Dialect, Follower, Integration, Late, Patch, Request
+from otel_llm.spec import Batch, Dialect, Follower, Hook, Integration, Late, Patch, Request, Socket
 
 _INTERACTIONS = "google.genai._gaos"
 """The package of a generated SDK inside of this one."""
@@ -153,13 +156,44 @@ def _follow(response: Any, reader: Follower) -> Any:
     return response
 
 
+_talking: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+"""The model of each session of the Live API, which only the one who connects knows."""
+
+
+class _Connecting(Proxy):
+    """A connection to be."""
+
+    def __init__(self, manager: Any, model: str) -> None:
+        super().__init__(manager)
+        self._self_model = model
+
+    async def __aenter__(self) -> Any:
+        session = await self.__wrapped__.__aenter__()
+        with guard:
+            _talking[session] = self._self_model
+        return session
+
+    async def __aexit__(self, *error: object) -> Any:
+        return await self.__wrapped__.__aexit__(*error)
+
+
+def _connect(wrapped: Any, _live: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    manager = wrapped(*args, **kwargs)
+    return _Connecting(manager, kwargs["model"].rpartition("models/")[2]) if "model" in kwargs else manager
+
+
+def _server(session: Any) -> tuple[str, str | None, int | None]:
+    url = urlsplit(f"//{session._ws.request.headers['Host']}")
+    return "gcp.vertex_ai" if session._api_client.vertexai else "gcp.gemini", url.hostname, url.port or 443
+
+
 google = Integration(
     name="google_genai",
     distribution="google-genai",
     oldest="1.10.0",
     newest_major=3,
     surfaces="generate_content, chats, interactions and agents, also in the background, decisions, embeddings, Imagen, "
-    "batches; Gemini API and Vertex",
+    "batches, Live; Gemini API and Vertex",
     patches=(
         *(Patch("google.genai._api_client", f"BaseApiClient.{name}", _read) for name in ("_request", "_async_request")),
         *(
@@ -171,5 +205,16 @@ google = Integration(
             for name in ("BaseSDK.do_request", "AsyncBaseSDK.do_request_async")
         ),
     ),
-    hooks=(retries.tenacity("google"), retries.speakeasy(_INTERACTIONS)),
+    hooks=(
+        retries.tenacity("google"),
+        retries.speakeasy(_INTERACTIONS),
+        Hook("google.genai.live", "AsyncLive.connect", _connect),
+        Socket(
+            "google.genai.live",
+            "AsyncSession._receive",
+            conversation,
+            _server,
+            lambda session: {"model": _talking.get(session)},
+        ),
+    ),
 )
