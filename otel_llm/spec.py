@@ -127,6 +127,8 @@ class Batch:
     """The response in a line, and its dialect; None if it cost nothing."""
     inside: Callable[[Any], tuple[str, list[Any]]] | None = None
     """Of a body that is one document: the id of the results, by which others may get them too, and their lines."""
+    name: Callable[[Any], str | None] = nothing
+    """What a line is called within its batch, where lines do not always come in the same order."""
 
 
 @dataclass(frozen=True, slots=True)

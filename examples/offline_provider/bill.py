@@ -169,6 +169,8 @@ groq      openai/gpt-oss-20b                 list       0.075   0.0375   -      
 together  meta-llama/Llama-3.3-70B-Instruct-Turbo list   0.88    =        -       -       0.88    -     -      -
 fireworks accounts/fireworks/models/gpt-oss-120b list     0.15    0.015    -       -       0.6     -     -      -
 xai       grok-4-fast-reasoning              list       0.2     0.05    -       -       0.5     -     -      -
+xai       grok-4.3                           list       1.25     0.2     -       -       2.5     -     -      -
+xai       grok-4.3                           batch      1        0.16    -       -       2       -     -      -
 cerebras  gpt-oss-120b                       list       0.35    =        -       -       0.75    -     -      -
 google    gemini-2.5-flash                   list       0.3      0.03     -       -       2.5     1     -      35
 google    gemini-2.5-flash                   batch      0.15     0.03     -       -       1.25    0.5   -     35

@@ -13,9 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import grpc
+from google.protobuf import empty_pb2
 from xai_sdk.proto import (  # pyright: ignore[reportMissingTypeStubs]
+    batch_pb2,
+    batch_pb2_grpc,
     chat_pb2,
     chat_pb2_grpc,
     deferred_pb2,
@@ -27,7 +31,10 @@ from xai_sdk.proto import (  # pyright: ignore[reportMissingTypeStubs]
 
 from examples.offline_provider.bill import Usage, cost_nano
 from examples.offline_provider.model import Json
+from examples.offline_provider.script import HEADER
 
+batch: Any = batch_pb2
+batch_services: Any = batch_pb2_grpc
 chat: Any = chat_pb2
 image: Any = image_pb2
 services: Any = chat_pb2_grpc
@@ -48,6 +55,7 @@ def served(url: str) -> Generator[str]:
     """Serve the provider at `url` as xAI does; the address (`localhost:port`) for `api_host`."""
     server = grpc.server(ThreadPoolExecutor(8))
     services.add_ChatServicer_to_server(_Chat(urlsplit(url).netloc), server)
+    batch_services.add_BatchMgmtServicer_to_server(_Batch(urlsplit(url).netloc), server)
     image_services.add_ImageServicer_to_server(_Image(), server)
     port = server.add_secure_port("localhost:0", grpc.local_server_credentials())
     server.start()
@@ -64,14 +72,7 @@ class _Chat(chat_pb2_grpc.ChatServicer):
 
     def GetCompletion(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC names it
         with self._asked(request, context, stream=False) as answer:
-            body: Json = json.loads(answer.read())
-        said = chat.GetChatCompletionResponse(**_head(body))
-        for choice in body["choices"]:
-            message = _said(chat.CompletionMessage, choice["message"])
-            output = chat.CompletionOutput(index=choice["index"], message=message)
-            output.finish_reason = sample_pb2.FinishReason.Value(_REASONS[choice["finish_reason"]])
-            said.outputs.append(output)
-        return said
+            return _whole(json.loads(answer.read()))
 
     def GetCompletionChunk(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802 - gRPC names it
         with self._asked(request, context, stream=True) as answer:
@@ -94,23 +95,67 @@ class _Chat(chat_pb2_grpc.ChatServicer):
 
     @contextmanager
     def _asked(self, request: Any, context: Any, *, stream: bool) -> Generator[http.client.HTTPResponse]:
-        messages = [
-            {"role": chat.MessageRole.Name(m.role).removeprefix("ROLE_").lower(), "content": _texts(m)}
-            for m in request.messages
-        ]
-        tools = [
-            {"type": "function", "function": {"name": t.function.name, "parameters": json.loads(t.function.parameters)}}
-            for t in request.tools
-            if t.HasField("function")
-        ]
-        body: Json = {"model": request.model, "messages": messages, "tools": tools, "stream": stream}
-        body |= {"n": request.n or 1, "max_tokens": request.max_tokens or None}
-        with closing(http.client.HTTPConnection(self._provider)) as connection:
-            connection.request("POST", "/xai/v1/chat/completions", json.dumps(body))
-            answer = connection.getresponse()
+        with _sent(self._provider, request, stream=stream) as answer:
             if answer.status != 200:
                 context.abort(_CODES[answer.status], json.loads(answer.read())["error"]["message"])
             yield answer
+
+
+@contextmanager
+def _sent(
+    provider: str, request: Any, *, stream: bool = False, script: str = ""
+) -> Generator[http.client.HTTPResponse]:
+    """The request as a chat completion, and the provider's answer to it."""
+    messages = [
+        {"role": chat.MessageRole.Name(m.role).removeprefix("ROLE_").lower(), "content": _texts(m)}
+        for m in request.messages
+    ]
+    tools = [
+        {"type": "function", "function": {"name": t.function.name, "parameters": json.loads(t.function.parameters)}}
+        for t in request.tools
+        if t.HasField("function")
+    ]
+    body: Json = {"model": request.model, "messages": messages, "tools": tools, "stream": stream}
+    body |= {"n": request.n or 1, "max_tokens": request.max_tokens or None}
+    with closing(http.client.HTTPConnection(provider)) as connection:
+        connection.request("POST", "/xai/v1/chat/completions", json.dumps(body), {HEADER: script})
+        yield connection.getresponse()
+
+
+class _Batch(batch_pb2_grpc.BatchMgmtServicer):
+    """Batches: what is added is answered at once, at their prices, and told in pages."""
+
+    def __init__(self, provider: str) -> None:
+        self._provider = provider
+        self._results: dict[str, list[Any]] = {}
+
+    def CreateBatch(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC names it
+        id_ = f"batch_{uuid4().hex}"
+        self._results[id_] = []
+        return batch.Batch(batch_id=id_, name=request.name)
+
+    def AddBatchRequests(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC names it
+        results = self._results[request.batch_id]
+        for asked in request.batch_requests:
+            named = asked.batch_request_id or uuid4().hex
+            with _sent(self._provider, asked.completion_request, script="tier batch") as answer:
+                body: Json = json.loads(answer.read())
+            if answer.status == 200:
+                told = batch.BatchResultData(completion_response=_whole(body))
+                results.append(batch.BatchResult(batch_request_id=named, response=told))
+            else:
+                results.append(batch.BatchResult(batch_request_id=named, error={"code": 13, "message": "scripted"}))
+        return empty_pb2.Empty()
+
+    def GetBatch(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC names it
+        number = len(self._results[request.batch_id])
+        return batch.Batch(batch_id=request.batch_id, state={"num_requests": number, "num_success": number})
+
+    def ListBatchResults(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC names it
+        results, start = self._results[request.batch_id], int(request.pagination_token or 0)
+        end = start + (request.limit or len(results))
+        more = str(end) if end < len(results) else ""
+        return batch.ListBatchResultsResponse(results=results[start:end], pagination_token=more)
 
 
 class _Image(image_pb2_grpc.ImageServicer):
@@ -131,6 +176,16 @@ def _head(body: Json) -> Json:
     return head | ({"usage": _usage(body)} if body.get("usage") else {})
 
 
+def _whole(body: Json) -> Any:
+    said = chat.GetChatCompletionResponse(**_head(body))
+    for choice in body["choices"]:
+        message = _said(chat.CompletionMessage, choice["message"])
+        output = chat.CompletionOutput(index=choice["index"], message=message)
+        output.finish_reason = sample_pb2.FinishReason.Value(_REASONS[choice["finish_reason"]])
+        said.outputs.append(output)
+    return said
+
+
 def _usage(body: Json) -> Any:
     usage: Json = body["usage"]
     cached: int = usage["prompt_tokens_details"]["cached_tokens"]
@@ -144,7 +199,7 @@ def _usage(body: Json) -> Any:
         reasoning=reasoning,
         requests={"web_search": searches} if searches else {},
     )
-    nano = cost_nano("xai", [(body["model"], billed)])
+    nano = cost_nano("xai", [(body["model"], billed)], body.get("service_tier"))
     return usage_pb2.SamplingUsage(
         prompt_tokens=usage["prompt_tokens"],
         prompt_text_tokens=usage["prompt_tokens"],

@@ -1,7 +1,8 @@
 """Which answers that can be asked for again were counted: results of batches, responses in the background.
 
 The home folder remembers it for all processes of the machine, in a file for each hashed id, with the last line that was
-counted of a batch: a script that runs again reads the same results again. Where two read at once, one of them counts.
+counted of a batch, or with the hashed names of all that were, where its lines have names and no order: a script that
+runs again reads the same results again. Where two read at once, one of them counts.
 Where the folder cannot be used, each process remembers its own.
 """
 
@@ -30,7 +31,7 @@ _SWEEP_SECONDS = 60
 _lock = threading.RLock()
 _claims: WeakValueDictionary[str, Claim] = WeakValueDictionary()
 _highest: OrderedDict[str, int] = OrderedDict()
-"""By id, in this process."""
+"""By id, and by id and name of a line, in this process."""
 _swept: dict[Kind, float] = {}
 
 
@@ -40,28 +41,37 @@ class Claim:
     def __init__(self, id_: str) -> None:
         self._id = id_
         self._file: IO[bytes] | None = None
+        self._names: frozenset[str] = frozenset()
+        """Those of the lines that were counted until now, hashed."""
         self._elsewhere = False
         """Another process is counting it."""
         with suppress(OSError):
             self._open()
 
-    def count(self, line: int) -> bool:
-        """Whether this line of it is counted for the first time. Lines begin with 1, and come in their order."""
+    def count(self, line: int | str) -> bool:
+        """Whether this line of it is counted for the first time: a name, or a number.
+
+        Numbers begin with 1, and come in their order; names come in any.
+        """
+        name = _hashed(line) if isinstance(line, str) else ""
         with _lock:
-            if self._elsewhere or not _is_news(self._id, line):
+            if self._elsewhere or name in self._names:
+                return False
+            if not _is_news(self._id + name, line if isinstance(line, int) else 1):
                 return False
             if self._file is not None:
                 with suppress(OSError):
-                    self._file.seek(0)
-                    self._file.write(b"%d" % line)
+                    self._file.seek(0, os.SEEK_END if name else os.SEEK_SET)
+                    self._file.write(f"{name}\n".encode() if name else b"%d" % line)
         return True
 
     def _open(self) -> None:
         file = os.fdopen(os.open(_path("batches", self._id), os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
         finalize(self, file.close)
         self._elsewhere = not _locked(file)
-        known = file.read()
+        known = file.read().decode()
         _highest[self._id] = max(_highest.get(self._id, 0), int(known) if known.isdigit() else 0)
+        self._names = frozenset(known.split("\n")[:-1])
         self._file = file
 
 
@@ -93,6 +103,10 @@ def _at(teller: Call | Late, id_: str) -> str:
     return f"{teller.provider} {teller.server_address}:{teller.server_port} {id_}"
 
 
+def _hashed(name: str) -> str:
+    return blake2b(name.encode(), digest_size=16).hexdigest()
+
+
 def _is_news(id_: str, line: int) -> bool:
     """Whether this process has not counted so far yet; from now on it has."""
     if line <= _highest.get(id_, 0):
@@ -110,7 +124,7 @@ def _path(kind: Kind, id_: str) -> str:
         _swept[kind] = now
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         _sweep(Path(folder), now - _KEPT_SECONDS[kind])
-    return f"{folder}/{blake2b(id_.encode(), digest_size=16).hexdigest()}"
+    return f"{folder}/{_hashed(id_)}"
 
 
 def _sweep(folder: Path, oldest: float) -> None:

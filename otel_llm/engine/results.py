@@ -30,9 +30,10 @@ def look(tracer: Tracer, late: Late, result: Any) -> None:
         if response is not None:
             attach(response, results, results.framing)
         else:
-            for line in late.lines(result):
-                with guard:
-                    results.take(line)
+            with results:
+                for line in late.lines(result):
+                    with guard:
+                        results.take(line)
     elif response is None or response.is_closed:
         _ended(tracer, late, late.tells, result if response is None else response.json())
     else:
@@ -90,9 +91,9 @@ class _Results:
 
     def _told(self, line: Any, id_: str) -> None:
         self._line += 1
-        found = self._batch.answer(line)
+        found, name = self._batch.answer(line), self._batch.name(line)
         self._claim = self._claim or claim(self._late, id_)
-        if found is not None and self._claim.count(self._line):
+        if found is not None and self._claim.count(name or self._line):
             self._count(*found)
 
     def _count(self, dialect: Dialect, body: Any) -> None:

@@ -6,6 +6,7 @@ prompts included: for what is recorded here, it stays silent.
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -14,25 +15,35 @@ from opentelemetry import trace
 
 from otel_llm.dialects.xai import chat, fields, images, whole
 from otel_llm.guard import guard
-from otel_llm.spec import Dialect, Follower, Hook, Integration, Patch, Request
+from otel_llm.spec import Batch, Dialect, Follower, Hook, Integration, Late, Patch, Request
 
-_CALLS = {
+
+def _batched(result: Any) -> tuple[Dialect, Any] | None:
+    for kind, dialect in (("completion_response", chat), ("image_response", images)):
+        if result.HasField("response") and result.response.HasField(kind):
+            return dialect, whole(getattr(result.response, kind))
+    return None
+
+
+_BATCH = Batch(re.compile(b""), _batched, name=lambda result: result.batch_request_id)
+_CALLS: dict[str, tuple[Dialect | Batch, bool]] = {
     "GetCompletion": (chat, False),
     "GetCompletionChunk": (chat, True),
     "CompactContext": (chat, False),
     "GenerateImage": (images, False),
+    "ListBatchResults": (_BATCH, False),
 }
 """Methods of stubs, and whether they stream."""
-_STUBS = (("chat", "ChatStub"), ("image", "ImageStub"))
+_STUBS = (("chat", "ChatStub"), ("image", "ImageStub"), ("batch", "BatchMgmtStub"))
 _hosts: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
 
 class Method:
     """One method of a stub."""
 
-    def __init__(self, method: Any, dialect: Dialect, stream: bool, host: str) -> None:
+    def __init__(self, method: Any, tells: Dialect | Batch, stream: bool, host: str) -> None:
         self.method = method
-        self.dialect = dialect
+        self.tells = tells
         self.stream = stream
         name, _, port = host.rpartition(":")
         self.server = (name, int(port)) if name and port.isdecimal() else (host, 443)
@@ -50,18 +61,20 @@ class AsyncMethod(Method):
         return await self.method(*args, **kwargs)
 
 
-def _read(method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
+def _read(method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | Late:
     return _request(method, args[0] if args else kwargs["request"])
 
 
-def _read_deferred(conversation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
+def _read_deferred(conversation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | Late:
     return _request(conversation._stub.GetCompletion, conversation._make_request(args[0] if args else kwargs["n"]))
 
 
-def _request(method: Method, message: Any) -> Request:
+def _request(method: Method, message: Any) -> Request | Late:
     host, port = method.server
+    if isinstance(method.tells, Batch):
+        return Late(message.batch_id, method.tells, "x_ai", False, host, port, lines=lambda page: page.results)
     return Request(
-        dialect=method.dialect,
+        dialect=method.tells,
         provider="x_ai",
         body=fields(message),
         stream=method.stream,
@@ -89,11 +102,11 @@ def _stub(wrapped: Any, stub: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
         channel: Any = args[0] if args else kwargs["channel"]
         host = _hosts.get(channel, "api.x.ai")
         asynchronous = type(channel).__module__.startswith("grpc.aio")
-        for name, (dialect, stream) in _CALLS.items():
+        for name, (tells, stream) in _CALLS.items():
             method = getattr(stub, name, None)
             if method is not None:
                 kind = AsyncMethod if asynchronous and not stream else Method
-                setattr(stub, name, kind(method, dialect, stream, host))
+                setattr(stub, name, kind(method, tells, stream, host))
 
 
 def _silent(_wrapped: Any, _tracer: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Any:
@@ -105,7 +118,7 @@ xai = Integration(
     distribution="xai-sdk",
     oldest="1.12.0",
     newest_major=1,
-    surfaces="chat: sample, stream, parse, defer, compaction; images",
+    surfaces="chat: sample, stream, parse, defer, compaction; images; batches",
     patches=(
         Patch(__name__, "Method.__call__", _read),
         Patch(__name__, "AsyncMethod.__call__", _read),
@@ -121,7 +134,7 @@ xai = Integration(
         *(
             Hook(f"xai_sdk.{kind}.{module}", "tracer.start_as_current_span", _silent)
             for kind in ("sync", "aio")
-            for module, _ in _STUBS
+            for module in ("chat", "image")
         ),
     ),
 )

@@ -24,7 +24,7 @@ from examples.offline_provider import OfflineProvider
 from examples.offline_provider.xai import served
 from otel_llm.content import modes
 from otel_llm_semconv import attributes as A
-from tests.conformance.conftest import Twice
+from tests.conformance.conftest import Twice, become_another_process
 from tests.conformance.surfaces import got
 from tests.conformance.ways import Seen, Way
 from tests.conftest import Spans
@@ -126,6 +126,51 @@ async def test_every_method_counts_once(ask: Callable[..., Any], audited: Spans)
     assert searched.cost_usd == said(made[-1], A.GEN_AI_USAGE_COST_AMOUNT), "fees of tools are in the ticks only"
     assert [said(call, A.GEN_AI_REQUEST_CHOICE_COUNT) for call in made] == [2, None, None, 2, None]
     assert {said(call, A.OTEL_LLM_COST_STATUS) for call in made} == {"priced"}
+
+
+@pytest.fixture(params=["Client", "AsyncClient"])
+def connect(request: pytest.FixtureRequest, provider: OfflineProvider, host: str) -> Callable[[], Any]:
+    return lambda: getattr(xai_sdk, request.param)(api_key="k", api_host=host)
+
+
+async def batched(client: Any) -> str:
+    """The id of a batch that is done."""
+    batch = await got(client.batch.create("offline"))
+    asked: list[Any] = [
+        client.chat.create("grok-4.3", messages=[user(f"[[offline: {script}]] Why?")], batch_request_id=f"r-{number}")
+        for number, script in enumerate((USAGE, "tokens in=150000 out=50", "500", "tokens in=160000 out=50"))
+    ]
+    await got(client.batch.add(batch.batch_id, asked))
+    return batch.batch_id
+
+
+async def test_batches(connect: Callable[[], Any], twice: Twice) -> None:
+    async def use(seen: Seen) -> None:
+        client = connect()
+        id_ = await batched(client)
+        for most in (None, 3, 1):  # in pages of other sizes, the lines have other numbers
+            token: str | None = ""
+            while token is not None:
+                page = await got(client.batch.list_batch_results(id_, most, token or None))
+                token = page.pagination_token
+                seen.result = type(page)
+                seen.values += [f"{result.batch_request_id} {result.response.usage}" for result in page.results]
+
+    seen, calls = await twice(Way("batch", unused), use)
+    assert len(seen.values) == 12
+    assert [said(call, A.GEN_AI_USAGE_COST_SOURCE) for call in calls] == ["provider"] * 3
+    assert [said(call, A.OTEL_LLM_SERVICE_TIER) for call in calls] == ["batch"] * 3
+
+
+@pytest.mark.usefixtures("instrumented")
+async def test_batches_that_several_processes_read(connect: Callable[[], Any], audited: Spans) -> None:
+    client = connect()
+    id_ = await batched(client)
+    await got(client.batch.list_batch_results(id_, 2))
+    for _ in range(2):
+        become_another_process()
+        await got(client.batch.list_batch_results(id_))
+    assert len(audited()) == 3
 
 
 @pytest.mark.usefixtures("instrumented")
