@@ -143,6 +143,7 @@ def chat_usage(said: Fields) -> Usage | None:
     audio_out = count(made.get("audio_tokens"))
     reasoning = count(made.get("reasoning_tokens"))
     reasoning, included, doubt = _reasoning(prompt, completion, total, reasoning)
+    sources = count(said.get("num_sources_used"))  # of a live search of xAI's
     uncached, too_much_in = rest(prompt, read, written, audio_in)
     visible, too_much_out = rest(completion, reasoning if included else None, audio_out)
     return Usage(
@@ -153,6 +154,7 @@ def chat_usage(said: Fields) -> Usage | None:
         reasoning=reasoning,
         input_audio=audio_in,
         output_audio=audio_out,
+        requests={"search_sources": sources} if sources else {},
         inconsistent=too_much_in or too_much_out or doubt,
     )
 

@@ -1,7 +1,8 @@
 """xAI's gRPC API: messages of protocol buffers, plain and in pieces alike.
 
 Usage: `prompt_tokens` includes cached tokens and images, reasoning comes on top of `completion_tokens`. What the
-request cost is told in ticks of 1e-10 USD, tools on xAI's side included: that is the bill.
+request cost is told in ticks of 1e-10 USD, tools on xAI's side included: that is the bill. Where it is not told, the
+sources of a live search are billed one by one, https://docs.x.ai/docs/guides/live-search.
 """
 
 from __future__ import annotations
@@ -92,6 +93,8 @@ def _response(call: Call, body: Any) -> None:
         requests={tool.removeprefix("SERVER_SIDE_TOOL_").lower(): count for tool, count in used.items()},
         inconsistent=too_much or doubt,
     )
+    if usage.num_sources_used:
+        call.usage.requests["search_sources"] = usage.num_sources_used
     call.reported_cost_usd = ticks_in_usd(fields(usage).get("cost_in_usd_ticks"))
 
 

@@ -19,10 +19,14 @@ import grpc
 import xai_sdk  # pyright: ignore[reportMissingTypeStubs]
 from pydantic import BaseModel
 from xai_sdk.chat import system, tool, user  # pyright: ignore[reportMissingTypeStubs]
+from xai_sdk.proto import chat_pb2, usage_pb2  # pyright: ignore[reportMissingTypeStubs]
 
 from examples.offline_provider import OfflineProvider
 from examples.offline_provider.xai import served
+from otel_llm.call import Call
 from otel_llm.content import modes
+from otel_llm.dialects.xai import chat, whole
+from otel_llm.engine.prices import price_book
 from otel_llm_semconv import attributes as A
 from tests.conformance.conftest import Twice, become_another_process
 from tests.conformance.surfaces import got
@@ -171,6 +175,18 @@ async def test_batches_that_several_processes_read(connect: Callable[[], Any], a
         become_another_process()
         await got(client.batch.list_batch_results(id_))
     assert len(audited()) == 3
+
+
+@pytest.mark.parametrize("ticks", [None, 1_000_000])
+async def test_sources_of_a_live_search(ticks: int | None) -> None:
+    usage = usage_pb2.SamplingUsage(prompt_tokens=100, completion_tokens=10, total_tokens=110, num_sources_used=3)
+    if ticks is not None:
+        usage.cost_in_usd_ticks = ticks
+    call = Call("chat", "x_ai")
+    chat.response(call, whole(chat_pb2.GetChatCompletionResponse(model=MODEL, usage=usage)))
+    cost = price_book().price(call)
+    # 100 x 0.2 + 10 x 0.5 micro-USD, and three times 2.5 cents; or what xAI says
+    assert (cost.status, cost.nano_usd) == ("priced", 75_025_000 if ticks is None else 100_000)
 
 
 @pytest.mark.usefixtures("instrumented")
