@@ -38,8 +38,8 @@ class Usage:
     output_image: int | None = None
     requests: dict[str, int] = field(default_factory=dict[str, int])
     """Billed by other units than tokens: per use of a built-in tool (`web_search`, `file_search`, `code_interpreter`),
-    by `search_sources`, `search_units`, `characters`, `images`, `pages`, milliseconds of sound (`audio_ms`); and,
-    beside what cache reads cost, `cached_audio` and `cached_image` tokens among them."""
+    by `search_sources`, `search_units`, `characters`, `images`, `videos`, `pages`, milliseconds of sound (`audio_ms`);
+    and, beside what cache reads cost, `cached_audio` and `cached_image` tokens among them."""
     inconsistent: str | None = None
     """How the provider's own numbers contradict each other, when they do."""
 

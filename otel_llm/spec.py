@@ -145,6 +145,8 @@ class Late:
     """The httpx response behind what the method returned; else None."""
     lines: Callable[[Any], Iterable[Any]] = lambda _: ()
     """Of a batch, the lines in what is no httpx response: bytes, or read already."""
+    answer: Callable[[Any], Any] = _itself
+    """Of anything else, the body in it, for the dialect."""
 
 
 @dataclass(slots=True)

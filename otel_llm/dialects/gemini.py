@@ -321,6 +321,37 @@ images = replace(embed, name="imagen", operation="image_generation", request=_im
 """Imagen's pictures are billed one by one. Those that are filtered out are not."""
 
 
+_OPERATION = re.compile(r"models/([^/]+)/operations/")
+
+
+def _video_response(call: Call, body: Any) -> None:
+    name = text(get(body, "name")) or ""
+    if call.request_model is None and (model := _OPERATION.search(name)):
+        call.request_model = model[1]
+    if get(body, "done") is not True:
+        return
+    call.finish_reasons = ["stop" if get(body, "error") is None else "error"]
+    made = get(body, "response")
+    if made is not None:
+        samples = (*items(made, "generateVideoResponse", "generatedSamples"), *items(made, "videos"))
+        call.usage = Usage(requests={"videos": len(samples)})
+
+
+def _video_background(body: Any) -> tuple[str, float | None] | None:
+    name = text(get(body, "name"))
+    return None if name is None else (name, 0 if get(body, "done") is True else None)
+
+
+videos = Dialect(
+    name="veo",
+    operation="video_generation",
+    request=_request,
+    response=_video_response,
+    background=_video_background,
+)
+"""Videos are billed by the second, and how long they are is not told: they have no price but what the user says."""
+
+
 def prediction(body: Mapping[str, Any]) -> Dialect:
     """The dialect of what Vertex's `predict` is asked: texts to embed have `content`, pictures a `prompt`."""
     return embed if any(get(instance, "content") is not None for instance in items(body, "instances")) else images

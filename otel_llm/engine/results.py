@@ -35,7 +35,7 @@ def look(tracer: Tracer, late: Late, result: Any) -> None:
                     with guard:
                         results.take(line)
     elif response is None or response.is_closed:
-        _ended(tracer, late, late.tells, result if response is None else response.json())
+        _ended(tracer, late, late.tells, late.answer(result) if response is None else response.json())
     else:
         recording = pending(late.id) or (_begin(tracer, late, late.tells) if late.stream else None)
         if recording is not None:

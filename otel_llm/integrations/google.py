@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import partial
 from io import BytesIO
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from otel_llm.dialects.gemini import (
     background,
@@ -24,6 +24,7 @@ from otel_llm.dialects.gemini import (
     goes_on,
     interactions,
     prediction,
+    videos,
 )
 from otel_llm.dialects.gemini_live import conversation
 from otel_llm.dialects.reading import get, items, text
@@ -40,10 +41,11 @@ _VERBS = {
     "streamGenerateContent": generate,
     "embedContent": embed,
     "batchEmbedContents": embed,
+    "predictLongRunning": videos,
 }
 
 
-_BATCH_PATH = re.compile(r"/(batches/[^/:]+)$")
+_LATER = re.compile(r"/(?:(?P<batch>batches/[^/:]+)|(?P<operation>models/[^/:]+/operations/[^/:]+))$")
 
 
 def _batched(line: Any) -> tuple[Dialect, Any] | None:
@@ -88,27 +90,43 @@ def _read_download(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 def _read(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request | Late | None:
     sent: Any = kwargs["http_request"] if "http_request" in kwargs else args[0]
     url = urlsplit(str(sent.url))
-    if sent.method.upper() == "GET":
-        asked = _BATCH_PATH.search(url.path)
-        return asked and Late(asked[1], _BATCH, "gcp.gemini", False, url.hostname, port_of(url), lines=_inlined)
     data: Any = sent.data
+    if sent.method.upper() == "GET":
+        asked = _LATER.search(url.path)
+        return asked and _late(client, url, asked["batch"], asked["operation"])
     if not isinstance(data, dict):
         return None
     resource, _, verb = url.path.rpartition(":")
     body = {**cast("dict[str, Any]", data), "model": _model(resource)}
+    if verb == "fetchPredictOperation":
+        return _late(client, url, None, text(body.get("operationName")))
     dialect = prediction(body) if verb == "predict" else _VERBS.get(verb)
     if dialect is None:
         return None
     return Request(
         dialect=dialect,
-        provider="gcp.vertex_ai" if client.vertexai else "gcp.gemini",
+        provider=_service(client),
         body=body,
         stream=verb == "streamGenerateContent",
         server_address=url.hostname,
         server_port=port_of(url),
         follow=_follow,
-        answer=lambda response: response.json,
+        answer=_json,
     )
+
+
+def _service(client: Any) -> str:
+    return "gcp.vertex_ai" if client.vertexai else "gcp.gemini"
+
+
+def _json(response: Any) -> Any:
+    return response.json
+
+
+def _late(client: Any, url: SplitResult, batch: str | None, operation: str | None) -> Late:
+    tells, id_ = (videos, operation or "") if batch is None else (_BATCH, batch)
+    server = url.hostname, port_of(url)
+    return Late(id_, tells, _service(client), False, *server, lines=_inlined, answer=_json)
 
 
 def _provider(host: str | None, port: int | None) -> str:
@@ -184,7 +202,7 @@ def _connect(wrapped: Any, _live: Any, args: tuple[Any, ...], kwargs: dict[str, 
 
 def _server(session: Any) -> tuple[str, str | None, int | None]:
     url = urlsplit(f"//{session._ws.request.headers['Host']}")
-    return "gcp.vertex_ai" if session._api_client.vertexai else "gcp.gemini", url.hostname, url.port or 443
+    return _service(session._api_client), url.hostname, url.port or 443
 
 
 google = Integration(
@@ -193,7 +211,7 @@ google = Integration(
     oldest="1.10.0",
     newest_major=3,
     surfaces="generate_content, chats, interactions and agents, also in the background, decisions, embeddings, Imagen, "
-    "batches, Live; Gemini API and Vertex",
+    "Veo, batches, Live; Gemini API and Vertex",
     patches=(
         *(Patch("google.genai._api_client", f"BaseApiClient.{name}", _read) for name in ("_request", "_async_request")),
         *(

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from opentelemetry.trace import StatusCode
@@ -377,6 +378,71 @@ async def test_pictures_are_billed_one_by_one(asynchronous: bool, calls: Spans) 
     assert call.name == "image_generation imagen-4.0-generate-001"
     assert attributes[f"{A.OTEL_LLM_USAGE_REQUESTS_PREFIX}images"] == 2
     assert attributes[A.OTEL_LLM_COST_NANO_USD] == 80_000_000
+
+
+PICTURE: Any = {"image_bytes": b"abc", "mime_type": "image/png"}
+CHANGES: dict[str, dict[str, Any]] = {
+    "edit_image": {
+        "model": "imagen-3.0-capability-001",
+        "prompt": "A cat.",
+        "reference_images": [types.RawReferenceImage(reference_id=1, reference_image=PICTURE)],
+    },
+    "upscale_image": {"model": "imagen-4.0-upscale-preview", "image": PICTURE, "upscale_factor": "x2"},
+    "recontext_image": {"model": "imagen-product-recontext", "source": {"prompt": "A cat.", "person_image": PICTURE}},
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("instrumented")
+@pytest.mark.parametrize("method", CHANGES)
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+async def test_pictures_that_are_changed(method: str, asynchronous: bool, calls: Spans) -> None:
+    drawn = [{"bytesBase64Encoded": "YWJj", "mimeType": "image/png"}]
+    with CannedServer() as server:
+        server.reply = lambda _body: response(json.dumps({"predictions": drawn}).encode())
+        models = Caller("vertex async" if asynchronous else "vertex sync", server.url).models()
+        if not hasattr(models, method):
+            pytest.skip("this google-genai does not do that")
+        await got(getattr(models, method)(**CHANGES[method]))
+    [call] = calls()
+    assert call.name == f"image_generation {CHANGES[method]['model']}"
+    assert attributes_of(call)[f"{A.OTEL_LLM_USAGE_REQUESTS_PREFIX}images"] == 1
+    assert attributes_of(call)[A.OTEL_LLM_COST_STATUS] == "unpriced"
+    assert attributes_of(call)[A.OTEL_LLM_COST_UNPRICED_REASON] == "unknown_model"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("instrumented")
+@pytest.mark.parametrize("told", ["videos", "error"])
+@pytest.mark.parametrize("kind", ["sync", "async", "vertex sync", "vertex async"])
+async def test_videos_count_once_they_are_made(kind: str, told: str, calls: Spans) -> None:
+    vertex = "projects/p/locations/us-central1/publishers/google/" if "vertex" in kind else ""
+    operation: dict[str, Any] = {"name": f"{vertex}models/veo-3.0-generate-001/operations/{uuid4().hex}"}
+    made: dict[str, Any] = {"videos": [{"gcsUri": "gs://bucket/video.mp4", "mimeType": "video/mp4"}] * 2}
+    if not vertex:
+        sample = {"video": {"uri": "https://offline.invalid/video.mp4"}}
+        made = {"generateVideoResponse": {"generatedSamples": [sample] * 2}}
+    ended = {"error": {"code": 13, "message": "no"}} if told == "error" else {"response": made}
+    answers = [operation, operation, *[operation | {"done": True} | ended] * 2]
+    with CannedServer() as server:
+        server.reply = lambda _body: response(json.dumps(answers.pop(0)).encode())
+        caller = Caller(kind, server.url)
+        client: Any = caller.client().aio if caller.asynchronous else caller.client()
+        try:
+            begun = await got(client.models.generate_videos(model="veo-3.0-generate-001", prompt="A cat."))
+        except ValueError as error:
+            pytest.skip(str(error))  # newer ones make videos on Vertex only
+        for done in (None, True, True):
+            assert not calls() or done
+            assert (await got(client.operations.get(begun))).done is done
+    [call] = calls()
+    attributes = attributes_of(call)
+    assert call.name == "video_generation veo-3.0-generate-001"
+    assert attributes[A.GEN_AI_PROVIDER_NAME] == ("gcp.vertex_ai" if vertex else "gcp.gemini")
+    assert attributes.get(f"{A.OTEL_LLM_USAGE_REQUESTS_PREFIX}videos") == (2 if told == "videos" else None)
+    assert attributes[A.OTEL_LLM_COST_STATUS] == "unpriced"
+    assert attributes[A.OTEL_LLM_COST_UNPRICED_REASON] == "unknown_model"
+    assert A.OTEL_LLM_COST_NANO_USD not in attributes
 
 
 @pytest.fixture
