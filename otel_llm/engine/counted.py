@@ -69,7 +69,7 @@ class Claim:
         file = os.fdopen(os.open(_path("batches", self._id), os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
         finalize(self, file.close)
         self._elsewhere = not _locked(file)
-        known = file.read().decode()
+        known = file.read().decode(errors="replace")
         _highest[self._id] = max(_highest.get(self._id, 0), int(known) if known.isdigit() else 0)
         self._names = frozenset(known.split("\n")[:-1])
         self._file = file
