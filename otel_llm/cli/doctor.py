@@ -179,9 +179,9 @@ def _sdk(integration: Integration, installed: str) -> Finding:
     found = {method for target, method in methods.items() if target not in patches.missing}
     lost = [target for target in patches.missing if target in methods and methods[target] not in found]
     if lost:
-        return Finding(
-            "SDKs", "bad", f"{name} has no {' and no '.join(lost)}: its calls are not traced. Upgrade otel-llm."
-        )
+        older = _numbers(installed) < _numbers(integration.oldest)
+        remedy = f"upgrade it to {integration.oldest} or newer" if older else "upgrade otel-llm"
+        return Finding("SDKs", "bad", f"{name} has no {' and no '.join(lost)}: its calls are not traced, {remedy}.")
     return _tested("SDKs", integration, installed)
 
 

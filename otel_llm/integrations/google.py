@@ -208,7 +208,7 @@ def _server(session: Any) -> tuple[str, str | None, int | None]:
 google = Integration(
     name="google_genai",
     distribution="google-genai",
-    oldest="1.10.0",
+    oldest="1.7.0",
     newest_major=3,
     surfaces="generate_content, chats, interactions and agents, also in the background, decisions, embeddings, Imagen, "
     "Veo, batches, Live; Gemini API and Vertex",
