@@ -6,10 +6,11 @@ import importlib
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from functools import cache
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Literal
 
@@ -105,8 +106,9 @@ def _environment() -> Iterator[Finding]:
 
 
 def _sdks() -> Iterator[Finding]:
-    active = {entry.name: entry for entry in entry_points(group=_INSTRUMENTORS)}
-    for integration, installed in _installed(INTEGRATIONS):
+    active = _instrumentors()
+    installed_ones, absent = _versions(INTEGRATIONS)
+    for integration, installed in installed_ones:
         yield _usable("SDKs", integration, installed, integration.name) or _sdk(integration, installed)
         others = sorted(
             entry.dist.name
@@ -120,31 +122,37 @@ def _sdks() -> Iterator[Finding]:
                 f"{integration.distribution} is also instrumented by {', '.join(others)}: each call may get a second "
                 f"span; OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={integration.name} turns that off.",
             )
-    yield from _absent("SDKs", INTEGRATIONS)
+    yield from _absent("SDKs", absent)
 
 
 def _frameworks() -> Iterator[Finding]:
     # They are not imported: that takes seconds, and some of them tell their makers.
     names = {table.name: kind.name for kind in FrameworkInstrumentor.__subclasses__() for table in kind.tables}
-    tables = (*FRAMEWORKS, *WEB_FRAMEWORKS, *QUEUES)
-    for table, installed in _installed(tables):
+    installed_ones, absent = _versions((*FRAMEWORKS, *WEB_FRAMEWORKS, *QUEUES))
+    for table, installed in installed_ones:
         yield _usable("Frameworks", table, installed, names[table.name]) or _tested("Frameworks", table, installed)
-    yield from _absent("Frameworks", tables)
+    yield from _absent("Frameworks", absent)
 
 
-def _version(integration: Integration) -> str | None:
-    try:
-        return version(integration.distribution)
-    except PackageNotFoundError:
-        return None
+@cache
+def _instrumentors() -> Mapping[str, EntryPoint]:
+    """All that OpenTelemetry would load. To find them is to read the metadata of every distribution."""
+    return {entry.name: entry for entry in entry_points(group=_INSTRUMENTORS)}
 
 
-def _installed(tables: Sequence[Integration]) -> list[tuple[Integration, str]]:
-    return [(table, installed) for table in tables if (installed := _version(table)) is not None]
+def _versions(tables: Sequence[Integration]) -> tuple[list[tuple[Integration, str]], list[str]]:
+    """What of these is installed, with its version, and the names of what is not."""
+    installed: list[tuple[Integration, str]] = []
+    absent: list[str] = []
+    for table in tables:
+        try:
+            installed.append((table, version(table.distribution)))
+        except PackageNotFoundError:
+            absent.append(table.distribution)
+    return installed, absent
 
 
-def _absent(section: str, tables: Sequence[Integration]) -> Iterator[Finding]:
-    names = [table.distribution for table in tables if _version(table) is None]
+def _absent(section: str, names: Sequence[str]) -> Iterator[Finding]:
     if names:
         yield Finding(section, "note", f"Not installed: {', '.join(names)}.")
 
@@ -152,7 +160,7 @@ def _absent(section: str, tables: Sequence[Integration]) -> Iterator[Finding]:
 def _usable(section: str, integration: Integration, installed: str, name: str) -> Finding | None:
     """Why it is not instrumented, whatever its version; None when it is."""
     said = f"{integration.distribution} {installed} is not instrumented: "
-    if _OURS not in entry_points(group=_INSTRUMENTORS).names:
+    if _OURS not in _instrumentors():
         return Finding(section, "bad", f"{said}reinstall otel-llm, its entry point is missing.")
     left_out = sorted({_OURS, f"{_OURS}_{name}"} & disabled())
     if left_out:

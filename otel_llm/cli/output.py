@@ -123,16 +123,13 @@ def print_table(
         for column in columns
     ]
     left_out: list[str] = []
-    while (
-        _needed(shown) > screen.width
-        and (optional := max(shown, key=lambda each: each.column.optional))
-        and (optional.column.optional)
-    ):
+    while _needed(shown) > screen.width:
+        optional = max(shown, key=lambda each: each.column.optional)
+        if not optional.column.optional:
+            _print_paragraphs(screen, shown, len(rows))
+            return
         shown.remove(optional)
         left_out.insert(0, optional.column.title)
-    if _needed(shown) > screen.width:
-        _print_paragraphs(screen, shown, len(rows))
-        return
     screen.print(_table(shown, len(rows), screen.width, footer=total is not None))
     if left_out:
         screen.print(f"no room for: {', '.join(left_out)}", style="dim")
