@@ -1,6 +1,6 @@
 """Runs of OpenAI's assistants: whatever asks for a run once it has ended tells its usage, of all its steps together.
 
-Usage as in chat completions; the tokens that were cached have a name of their own (`prompt_token_details`).
+Usage as in chat completions.
 """
 
 from __future__ import annotations
@@ -40,16 +40,10 @@ def _response(call: Call, body: Any) -> None:
     usage = get(body, "usage")
     if usage is None:
         return
-    spent = fields(usage)
-    call.usage = chat_usage({"prompt_tokens_details": spent.get("prompt_token_details"), **_known(spent)})
+    call.usage = chat_usage(fields(usage))
     if any(get(tool, "type") == "code_interpreter" for tool in items(body, "tools")):
         # A fee for its session, if it ran, which only the steps of the run would tell.
         call.usage_source = "partial"
-
-
-def _known(usage: Any) -> dict[str, Any]:
-    names = ("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details")
-    return {name: value for name in names if (value := usage.get(name)) is not None}
 
 
 def _background(body: Any) -> tuple[str, float | None] | None:

@@ -134,7 +134,9 @@ def chat_usage(said: Fields) -> Usage | None:
     total = count(said.get("total_tokens"))
     if prompt is None and completion is None:
         return None
-    sent, made = fields(said.get("prompt_tokens_details")), fields(said.get("completion_tokens_details"))
+    # Runs of assistants say it without the s.
+    sent = fields(said.get("prompt_tokens_details") or said.get("prompt_token_details"))
+    made = fields(said.get("completion_tokens_details"))
     read = count(sent.get("cached_tokens"))
     if read is None:
         read = count(said.get("prompt_cache_hit_tokens"))  # DeepSeek's name
