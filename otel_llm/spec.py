@@ -7,7 +7,7 @@ one SDK. The engine (`otel_llm.engine`) does the rest.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -57,8 +57,8 @@ class Follower(Protocol):
         """`follow` or `afollow`, as the chunks are."""
         ...
 
-    def server_sent(self) -> Callable[[bytes], None]:
-        """The `chunk` of a stream that is bytes of server-sent events, cut anywhere."""
+    def pieces(self) -> Callable[[bytes], None]:
+        """The `chunk` of bytes that are cut anywhere: of a stream's server-sent events, or of one document."""
         ...
 
     def part(self) -> AbstractContextManager[None]:
@@ -131,6 +131,12 @@ class Batch:
     """What a line is called within its batch, where lines do not always come in the same order."""
 
 
+Speaks = Dialect | Batch | Callable[[Mapping[str, Any]], Dialect]
+"""What is spoken at a path: a dialect, or what finds it by the request body."""
+Paths = Mapping[str, Speaks]
+"""Ends of URL paths: `/responses`, `GET /responses/{id}`; see `otel_llm.transports.sent.Routes`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Late:
     """A request that only asks what became of something earlier, as its integration reads it from the arguments."""
@@ -143,10 +149,8 @@ class Late:
     server_port: int | None
     transport: Callable[[Any], Any] = nothing
     """The httpx response behind what the method returned; else None."""
-    lines: Callable[[Any], Iterable[Any]] = lambda _: ()
-    """Of a batch, the lines in what is no httpx response: bytes, or read already."""
     answer: Callable[[Any], Any] = _itself
-    """Of anything else, the body in it, for the dialect."""
+    """The body in anything else; of a batch that is no one document its lines, as bytes or read already."""
 
 
 @dataclass(slots=True)

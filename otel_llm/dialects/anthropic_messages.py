@@ -13,7 +13,7 @@ from typing import Any
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.content import messages_content
 from otel_llm.dialects.reading import Fields, count, disagreement, fields, get, items, parameters, rest, text
-from otel_llm.spec import Dialect
+from otel_llm.spec import Batch, Dialect, Paths
 from otel_llm_semconv import attributes as A
 
 _PARAMETERS: dict[str, tuple[str, type]] = {
@@ -174,3 +174,15 @@ messages = Dialect(
     wanted=re.compile(rb'"type"\s*:\s*"(?:message_start|message_delta|message_stop|error|server_tool_use|fallback)"'),
     content=messages_content,
 )
+
+
+def _batched(line: Any) -> tuple[Dialect, Any] | None:
+    message = get(line, "result", "message")
+    return None if message is None else (messages, message)
+
+
+PATHS: Paths = {
+    "/v1/messages": messages,
+    "GET /v1/messages/batches/{id}/results": Batch(re.compile(rb"\s*\{"), _batched),
+    "/publishers/anthropic/models/{model}:(streamR|r)awPredict": messages,
+}

@@ -17,7 +17,7 @@ from otel_llm.dialects.anthropic_messages import messages
 from otel_llm.dialects.content import converse_content, prompt_content
 from otel_llm.dialects.openai_chat import unasked
 from otel_llm.dialects.reading import count, disagreement, get, items, parameters, rest, text
-from otel_llm.spec import Dialect
+from otel_llm.spec import Dialect, Paths
 from otel_llm_semconv import attributes as A
 
 _METRICS = "amazon-bedrock-invocationMetrics"
@@ -261,3 +261,12 @@ def invoked(body: Mapping[str, Any]) -> Dialect:
     if "inferenceConfig" in body or "schemaVersion" in body or "amazon.nova" in model:
         return converse
     return _chat if "messages" in body else _prompt
+
+
+PATHS: Paths = {
+    "/model/{modelId}/converse(-stream)?": converse,
+    "/model/{modelId}/invoke(-with-response-stream)?": invoked,
+    "/Converse(Stream)?": converse,
+    "/InvokeModel(WithResponseStream)?": invoked,
+}
+"""Also by the names of the operations, which is all that Amazon's own SDK says of a path."""

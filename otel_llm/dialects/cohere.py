@@ -13,8 +13,9 @@ from typing import Any
 
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.content import cohere_content
+from otel_llm.dialects.openai_media import transcriptions
 from otel_llm.dialects.reading import count, get, parameters, text
-from otel_llm.spec import Dialect
+from otel_llm.spec import Dialect, Paths
 from otel_llm_semconv import attributes as A
 
 _PARAMETERS: dict[str, tuple[str, type]] = {
@@ -111,3 +112,14 @@ generate = replace(chat, name="cohere.generate", operation="text_completion", co
 summarize = replace(generate, name="cohere.summarize", fold=None)
 classify = replace(embeddings, name="cohere.classify", operation="classification")
 parse = replace(embeddings, name="cohere.parse", operation="ocr")
+
+PATHS: Paths = {
+    "/v[12]/chat": chat,
+    "/v[12]/embed": embeddings,
+    "/rerank": rerank,
+    "/v1/generate": generate,
+    "/v1/summarize": summarize,
+    "/v1/classify": classify,
+    "/v2/parse": parse,
+    "/v2/audio/transcriptions": transcriptions,
+}

@@ -10,12 +10,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.content import gemini_content, interaction_content
 from otel_llm.dialects.reading import count, get, items, parameters, rest, text
-from otel_llm.spec import Dialect
+from otel_llm.spec import Batch, Dialect, Paths
 from otel_llm_semconv import attributes as A
 
 _PARAMETERS: dict[str, tuple[str, type]] = {
@@ -355,3 +355,43 @@ videos = Dialect(
 def prediction(body: Mapping[str, Any]) -> Dialect:
     """The dialect of what Vertex's `predict` is asked: texts to embed have `content`, pictures a `prompt`."""
     return embed if any(get(instance, "content") is not None for instance in items(body, "instances")) else images
+
+
+def _begun(body: Mapping[str, Any]) -> Dialect:
+    return background if goes_on(body) else interactions
+
+
+def _batched(line: Any) -> tuple[Dialect, Any] | None:
+    answer, model = get(line, "response"), (text(get(line, "model")) or "").removeprefix("models/")
+    if not isinstance(answer, dict):
+        return None
+    answer = cast("dict[str, Any]", answer)
+    if "embedding" in answer:
+        return batched_embed, answer | {"model": model}
+    return generate, {"modelVersion": model} | answer
+
+
+def _inlined(batch: Any) -> tuple[str, list[Any]]:
+    """The results in a batch itself."""
+    told, kinds = get(batch, "metadata"), ("inlinedResponses", "inlinedEmbedContentResponses")
+    lines = [line for kind in kinds for line in items(told, "output", kind, "inlinedResponses")]
+    return "", [{"model": get(told, "model"), **line} for line in lines]
+
+
+batch_file = Batch(re.compile(rb'\s*\{\s*"'), _batched)
+"""The results of a batch, downloaded."""
+_MODELS = ("models/{model}", "(?P<model>(?:tunedModels|endpoints)/[^/]+)")
+PATHS: Paths = {
+    **{f"/{model}:(g|streamG)enerateContent": generate for model in _MODELS},
+    **{f"/{model}:(e|batchE)mbedContents?": embed for model in _MODELS},
+    "/models/{model}:predict": prediction,
+    "/models/{model}:predictLongRunning": videos,
+    "GET /(?P<id>models/[^/]+/operations/[^/]+)": videos,
+    "/{id}:fetchPredictOperation": videos,
+    "GET /(?P<id>batches/[^/]+)": replace(batch_file, inside=_inlined),
+    "GET /(?P<id>files/[^/]+):download": batch_file,
+    "/interactions": _begun,
+    "GET /interactions/{id}": background,
+    "/interactions/{id}/cancel": background,
+    "/decisions": decisions,
+}

@@ -14,10 +14,11 @@ from typing import Any, cast
 from otel_llm.call import Call, Usage
 from otel_llm.dialects import openai_media
 from otel_llm.dialects.content import mistral_content
+from otel_llm.dialects.openai import UNASKED
 from otel_llm.dialects.openai_batches import results
 from otel_llm.dialects.openai_chat import chat_usage, embeddings, unasked
 from otel_llm.dialects.reading import count, disagreement, fields, get, items, parameters, text
-from otel_llm.spec import Dialect
+from otel_llm.spec import Dialect, Paths
 from otel_llm_semconv import attributes as A
 
 _PARAMETERS: dict[str, tuple[str, type]] = {
@@ -160,3 +161,19 @@ batch_file = results(
 """The results of a job, downloaded."""
 batch_job = replace(batch_file, inside=_outputs)
 """The same, in what tells of the job."""
+
+PATHS: Paths = {
+    **UNASKED,
+    "/chat/completions": chat,
+    "/fim/completions": chat,
+    "/agents/completions": chat,
+    "/conversations": conversations,
+    "/conversations/.+": conversations,
+    "/ocr": ocr,
+    "/audio/transcriptions": transcriptions,
+    "/audio/speech": speech,
+    "/moderations": moderations,
+    "/classifications": classifications,
+    "GET /files/{id}/content": batch_file,
+    "GET /batch/jobs/{id}": batch_job,
+}

@@ -14,7 +14,7 @@ from typing import Any
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.content import ollama_content
 from otel_llm.dialects.reading import count, get, parameters, rest, text
-from otel_llm.spec import Dialect
+from otel_llm.spec import Dialect, Paths
 from otel_llm_semconv import attributes as A
 
 _PARAMETERS: dict[str, tuple[str, type]] = {"think": (A.GEN_AI_REQUEST_REASONING_LEVEL, str)}
@@ -67,3 +67,5 @@ chat = Dialect(
 )
 generate = replace(chat, name="ollama.generate", operation="text_completion")
 embeddings = replace(chat, name="ollama.embed", operation="embeddings", fold=None, content=None)
+
+PATHS: Paths = {"/api/chat": chat, "/api/generate": generate, "/api/embed": embeddings, "/api/embeddings": embeddings}

@@ -12,6 +12,9 @@ from otel_llm.dialects.reading import count, disagreement, get, items, rest, tex
 from otel_llm.spec import Dialect
 from otel_llm_semconv import attributes as A
 
+_LEAST_MS = {"groq": 10_000}
+"""What is billed at least: https://console.groq.com/docs/speech-to-text."""
+
 
 def _request(call: Call, body: Mapping[str, Any]) -> None:
     call.request_model = text(body.get("model"))
@@ -81,7 +84,8 @@ def _sound_response(call: Call, body: Any) -> None:
     if isinstance(seconds, str) and seconds.replace(".", "", 1).isdecimal():
         seconds = float(seconds)
     if isinstance(seconds, (int, float)) and 0 <= seconds < 1e9:
-        call.usage = Usage(requests={"audio_ms": round(seconds * 1000)})
+        least = _LEAST_MS.get(call.provider, 0)
+        call.usage = Usage(requests={"audio_ms": max(least, round(seconds * 1000))})
         return
     given, made = count(get(usage, "input_tokens")), count(get(usage, "output_tokens"))
     if given is None and made is None:

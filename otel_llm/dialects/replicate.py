@@ -9,7 +9,7 @@ from typing import Any
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.content import chat_content
 from otel_llm.dialects.reading import count, get, items, parameters, text
-from otel_llm.spec import Content, Dialect
+from otel_llm.spec import Content, Dialect, Paths
 from otel_llm_semconv import attributes as A
 
 _PARAMETERS: dict[str, tuple[str, type]] = {
@@ -80,3 +80,9 @@ predictions = Dialect(
     background=_background,
     content=Content(_asked, _answered, lambda _body, _event: None),
 )
+PATHS: Paths = {
+    "/v1/predictions": predictions,
+    "/v1/(models|deployments)/(?P<model>[^/]+/[^/]+)/predictions": predictions,
+    "GET /v1/predictions/{id}": predictions,
+    "/v1/predictions/{id}/cancel": predictions,
+}

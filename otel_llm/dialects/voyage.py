@@ -8,7 +8,7 @@ from typing import Any
 
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.reading import count, get, parameters, text
-from otel_llm.spec import Dialect
+from otel_llm.spec import Dialect, Paths
 from otel_llm_semconv import attributes as A
 
 _PARAMETERS: dict[str, tuple[str, type]] = {
@@ -34,3 +34,4 @@ def _response(call: Call, usage: Any) -> None:
 
 embeddings = Dialect(name="voyage.embeddings", operation="embeddings", request=_request, response=_response)
 rerank = replace(embeddings, name="voyage.rerank", operation="rerank")
+PATHS: Paths = {"/(contextualized_|multimodal_)?embed": embeddings, "/rerank": rerank}

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from otel_llm.call import Call, Usage
+from otel_llm.dialects import openai
 from otel_llm.dialects.content import chat_content
 from otel_llm.dialects.openai_chat import unasked
 from otel_llm.dialects.reading import count, get, items, parameters, text
-from otel_llm.spec import Content, Dialect
+from otel_llm.spec import Content, Dialect, Paths
 from otel_llm_semconv import attributes as A
 
 _PARAMETERS: dict[str, tuple[str, type]] = {
@@ -106,3 +107,11 @@ generation = Dialect(
 )
 embeddings = Dialect(name="watsonx.embeddings", operation="embeddings", request=_request, response=_counted)
 rerank = replace(embeddings, name="watsonx.rerank", operation="rerank")
+
+PATHS: Paths = {
+    **openai.PATHS,  # of its gateway
+    "/text/chat(_stream)?": chat,
+    "/text/generation(_stream)?": generation,
+    "/text/embeddings": embeddings,
+    "/text/rerank": rerank,
+}

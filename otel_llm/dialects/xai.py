@@ -7,6 +7,7 @@ sources of a live search are billed one by one, https://docs.x.ai/docs/guides/li
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import Any
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.content import chat_content
 from otel_llm.dialects.reading import disagreement, parameters, rest, text, ticks_in_usd
-from otel_llm.spec import Content, Dialect
+from otel_llm.spec import Batch, Content, Dialect, Paths
 from otel_llm_semconv import attributes as A
 
 _PARAMETERS: dict[str, tuple[str, type]] = {
@@ -163,3 +164,23 @@ chat = Dialect(
     content=Content(_content_request, _content_response, _content_fold),
 )
 images = replace(chat, name="xai.images", operation="image_generation", content=None)
+
+
+def _batched(result: Any) -> tuple[Dialect, Any] | None:
+    for kind, dialect in (("completion_response", chat), ("image_response", images)):
+        if result.HasField("response") and result.response.HasField(kind):
+            return dialect, whole(getattr(result.response, kind))
+    return None
+
+
+def _page(body: Any) -> tuple[str, list[Any]]:
+    return "", list(body["whole"].results)
+
+
+PATHS: Paths = {
+    "/GetCompletion(Chunk)?": chat,
+    "/CompactContext": chat,
+    "/GenerateImage": images,
+    "/ListBatchResults/{id}": Batch(re.compile(b""), _batched, _page, name=lambda result: result.batch_request_id),
+}
+"""Methods of its stubs."""

@@ -31,9 +31,7 @@ def look(tracer: Tracer, late: Late, result: Any) -> None:
             attach(response, results, results.framing)
         else:
             with results:
-                for line in late.lines(result):
-                    with guard:
-                        results.take(line)
+                results.read(late.answer(result))
     elif response is None or response.is_closed:
         _ended(tracer, late, late.tells, late.answer(result) if response is None else response.json())
     else:
@@ -82,12 +80,23 @@ class _Results:
         self._told(json.loads(line) if isinstance(line, bytes) else line, self._late.id)
         return False
 
+    def read(self, body: Any) -> None:
+        """Take all lines, unless the first one shows that they are another file's."""
+        if self._batch.inside is not None:
+            self._take_inside(body)
+            return
+        for line in body:
+            if isinstance(line, bytes) and not self._batch.begins.match(line):
+                return
+            with guard:
+                self.take(line)
+
     def _take_inside(self, body: Any) -> None:
         self._line = 0  # it may come twice
         id_, lines = self._batch.inside(body) if self._batch.inside is not None else ("", [])
         for line in lines:
             with guard:
-                self._told(line, id_)
+                self._told(line, id_ or self._late.id)
 
     def _told(self, line: Any, id_: str) -> None:
         self._line += 1

@@ -181,9 +181,9 @@ class _Reader:
         """The same chunks, asynchronous or not, read on their way."""
         return self.afollow(chunks, chunk) if hasattr(chunks, "__aiter__") else self.follow(chunks, chunk)
 
-    def server_sent(self) -> Callable[[bytes], None]:
-        """For `follow`, where the stream is bytes of server-sent events, cut anywhere: takes the events in them."""
-        framing = ServerSentEvents(self.event, self.wanted)
+    def pieces(self) -> Callable[[bytes], None]:
+        """For `follow`, where the body is bytes, cut anywhere: takes their server-sent events, or the document."""
+        framing = ServerSentEvents(self.event, self.wanted) if self.streamed else Document(self.whole)
 
         def feed(piece: bytes) -> None:
             framing.feed(piece)

@@ -31,8 +31,6 @@ INTEGRATIONS: tuple[Integration, ...] = (
     fireworks,
     cerebras,
     azure,
-    litellm,
-    lm15,
     xai,
     watsonx,
     google,
@@ -43,8 +41,13 @@ INTEGRATIONS: tuple[Integration, ...] = (
     voyage,
     huggingface,
     replicate,
+    litellm,
+    lm15,
 )
-"""Every SDK that is instrumented: the one source of the support table, the test matrix and `otel-llm doctor`."""
+"""Every SDK that is instrumented: the one source of the support table, the test matrix and `otel-llm doctor`.
+
+Those that send to all providers come last.
+"""
 
 
 class SDKInstrumentor(TableInstrumentor):

@@ -14,7 +14,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 import otel_llm
 from examples.offline_provider import OfflineProvider
-from otel_llm.integrations.litellm import spoken
+from otel_llm.integrations.litellm import litellm as table
+from otel_llm.spec import Request
 from otel_llm_semconv import attributes as A
 from tests.conformance.canned import CannedServer, response
 from tests.conformance.conftest import Twice
@@ -226,10 +227,12 @@ async def test_pictures(calls: Spans, twin: str) -> None:
 
 
 def test_what_vertex_predicts_is_embeddings_or_pictures() -> None:
-    path = "/v1/projects/p/locations/l/publishers/google/models/text-embedding-005:predict"
-    found = spoken(path, {"instances": [{"content": "Why?"}]})
-    assert found is not None
-    assert (found[0].operation, found[1]["model"]) == ("embeddings", "text-embedding-005")
-    found = spoken(path.replace("text-embedding-005", "imagen-4"), json.dumps({"instances": [{"prompt": "A fox"}]}))
-    assert found is not None
-    assert found[0].operation == "image_generation"
+    url = "https://us-aiplatform.googleapis.com/v1/projects/p/publishers/google/models/text-embedding-005:predict"
+    read = table.patches[0].read
+    found = read(None, (url,), {"json": {"instances": [{"content": "Why?"}]}})
+    assert isinstance(found, Request)
+    assert (found.dialect.operation, found.body["model"]) == ("embeddings", "text-embedding-005")
+    sent = json.dumps({"instances": [{"prompt": "A fox"}]})
+    found = read(None, (url.replace("text-embedding-005", "imagen-4"),), {"data": sent})
+    assert isinstance(found, Request)
+    assert found.dialect.operation == "image_generation"

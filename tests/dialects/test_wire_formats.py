@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from otel_llm.call import Call, Usage
-from otel_llm.dialects import cohere, groq, mistral
+from otel_llm.dialects import cohere, mistral
 from otel_llm.dialects.anthropic_messages import messages
 from otel_llm.dialects.bedrock import converse
 from otel_llm.dialects.openai_assistants import runs
@@ -180,6 +180,13 @@ def test_a_chat_stream_is_folded_into_a_response() -> None:
     call = read(chat, body)
     assert (call.response_id, call.response_model, call.finish_reasons) == ("c-1", "m", ["stop", "length"])
     assert call.usage == Usage(input=3, output=2)
+
+
+@pytest.mark.parametrize(("provider", "billed_ms"), [("groq", 10_000), ("openai", 1500)])
+def test_groq_bills_ten_seconds_of_sound_at_least_whichever_sdk_asks(provider: str, billed_ms: int) -> None:
+    call = Call("transcription", provider)
+    transcriptions.response(call, {"text": "Why?", "duration": 1.5})
+    assert call.usage == Usage(requests={"audio_ms": billed_ms})
 
 
 def test_groq_says_its_usage_twice_and_it_counts_once() -> None:
@@ -387,7 +394,7 @@ ODD: list[dict[str, Any]] = [
         *(chat, completions, embeddings, responses, messages),
         *(images, transcriptions, speech, moderations, realtime),
         *(mistral.chat, mistral.conversations, mistral.transcriptions, mistral.ocr),
-        *(mistral.moderations, mistral.speech, groq.transcriptions, runs),
+        *(mistral.moderations, mistral.speech, runs),
         *(cohere.generate, cohere.summarize, cohere.classify, cohere.parse),
     ],
     ids=lambda d: d.name,

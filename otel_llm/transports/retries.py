@@ -31,11 +31,6 @@ def retry(module: str, attribute: str, *, error: str = "", response: str = "", a
     return Hook(module, attribute, told)
 
 
-def speakeasy(package: str) -> Hook:
-    """That of an SDK of the Speakeasy generator."""
-    return retry(f"{package}.utils.retries", "_get_sleep_interval", error="exception")
-
-
 def tenacity(package: str) -> Hook:
     """That of tenacity, for the SDK with this package."""
 

@@ -1,0 +1,1 @@
+"""How SDKs send their requests, and where one sees them: whole, once, with the response."""
