@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import tokenize
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -219,7 +219,7 @@ def tables() -> list[Table]:
                 for name, requirement in APART.items():
                     apart = _measured_apart(url, name, requirement)
                     found |= {name: apart[name], f"openai, beside {name}": apart["openai"]}
-                return [_overhead(found), _lines(), _adapters()]
+                return [_overhead(found), lines(), _adapters()]
             finally:
                 _open.close()
                 provider.terminate()
@@ -314,20 +314,30 @@ def _installed(name: str, instrumentors: dict[str, Any]) -> bool:
         return False
 
 
-def _lines() -> Table:
-    """Lines of code, without comments and docstrings: of the table, and of the wire formats that are its own."""
+def lines() -> Table:
+    """Lines of code, without comments and docstrings: of the table, and of what was written for it.
+
+    A wire format is the first SDK's whose API has it; those that speak everybody's come last.
+    """
     from otel_llm.integrations import INTEGRATIONS
 
-    home = {table.name: _module_of(table) for table in INTEGRATIONS}
-    users: dict[ModuleType, set[ModuleType]] = {}
-    for module in home.values():
-        for dialect in _dialects(module):
-            users.setdefault(dialect, set()).add(module)
-    table = Table("Lines of code, by SDK", ("", "its table", "its own wire format"))
+    columns = ("", "its table", "its own way of sending", "its own wire formats", "how many", "lines of each")
+    table, taken, known = Table("Lines of code, by SDK", columns), set[ModuleType](), set[object]()
+    home = {integration.name: _module_of(integration) for integration in INTEGRATIONS}
+    sends = {module: _parts(module, "otel_llm.transports.") for module in home.values()}
     for name, module in home.items():
-        shared = sum(other is module for other in home.values())
-        own = [dialect for dialect in _dialects(module) if users[dialect] == {module}]
-        table.add(name, f"{_code(module) / shared:.0f}", str(sum(map(_code, own)) or ""))
+        lines = _code(module) / sum(other is module for other in home.values())
+        sending = sends[module].difference(*(parts for other, parts in sends.items() if other is not module))
+        wire = _parts(module, "otel_llm.dialects.", only=("PATHS", "UNASKED", "conversation")) - taken
+        taken |= wire
+        spoken = [value for part in wire for value in (*vars(part).values(), *getattr(part, "PATHS", {}).values())]
+        formats = {said for value in spoken if (said := _format(value))} - known
+        known |= formats
+        spent = sum(map(_code, wire))
+        each = f"{spent / len(formats):.0f}" if formats else ""
+        table.add(
+            name, f"{lines:.0f}", str(sum(map(_code, sending)) or ""), str(spent or ""), str(len(formats) or ""), each
+        )
     return table
 
 
@@ -350,15 +360,26 @@ def _module_of(table: Any) -> ModuleType:
     return found[0]
 
 
-def _dialects(module: ModuleType) -> list[ModuleType]:
-    tree = ast.parse(inspect.getsource(module))
-    names = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
-    shared = ("reading", "content")
-    return [
-        importlib.import_module(name)
-        for name in sorted(names)
-        if name.startswith("otel_llm.dialects.") and not name.endswith(shared)
-    ]
+def _parts(module: ModuleType, place: str, only: Sequence[str] = ()) -> set[ModuleType]:
+    """The modules of that place which a module imports from (only these names), and those which they do."""
+    froms = [node for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.ImportFrom)]
+    found: set[ModuleType] = set()
+    shared = ("reading", "content")  # by all dialects
+    for node in froms:
+        names = [said.name for said in node.names]
+        paths = {node.module or "", *(f"{node.module}.{name}" for name in names)} & set(sys.modules)
+        if not only or set(only).intersection(names):
+            found |= {sys.modules[path] for path in paths if path.startswith(place) and not path.endswith(shared)}
+    return found.union(*(_parts(part, place) for part in found))
+
+
+def _format(value: Any) -> object:
+    """What tells a wire format from another; None of what is none."""
+    from otel_llm.spec import Batch, Conversation, Dialect
+
+    if isinstance(value, Dialect):
+        return value.operation, value.response
+    return value.answer if isinstance(value, Batch) else value.turn if isinstance(value, Conversation) else None
 
 
 def _code(module: ModuleType) -> int:
