@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple, cast
@@ -68,9 +68,11 @@ class Capture:
         """Take one event of a stream."""
         self._content.fold(self._folded, chunk)
 
-    def answer(self, body: Any = None) -> None:
-        """Take the whole response; without one, what the events of the stream came to."""
+    def answer(self, body: Any, reasons: Sequence[str]) -> None:
+        """Take the whole response; without one, what the events of the stream came to. `reasons` are the call's."""
         messages = self._content.response(self._folded if body is None else body)
+        if len(messages) == len(reasons):
+            messages = [{**said, "finish_reason": reason} for said, reason in zip(messages, reasons, strict=True)]
         if messages:
             self._said[A.GEN_AI_OUTPUT_MESSAGES] = messages
 

@@ -307,7 +307,7 @@ class Recording:
         """Take a whole answer. May raise: the caller guards it."""
         dialect.response(self.call, body)
         if self.capture is not None:
-            self.capture.answer(body)
+            self.capture.answer(body, self.call.finish_reasons)
 
     def finish(self, outcome: StreamOutcome | None = None) -> None:
         """End the call: price it, add it to its interaction, write it onto its span. Once; later ones do nothing."""

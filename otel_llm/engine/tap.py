@@ -237,7 +237,7 @@ class _Reader:
             with guard:
                 self.dialect.response(call, self.body)
                 if recording.capture is not None:
-                    recording.capture.answer(None if self.streamed else self.body)
+                    recording.capture.answer(None if self.streamed else self.body, call.finish_reasons)
         with guard:
             if not is_over(recording, self.dialect, self.body):
                 return

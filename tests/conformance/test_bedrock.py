@@ -453,7 +453,7 @@ async def test_what_is_said_in_converse(connect: Connect, calls: Spans, stream: 
     response = [{"type": "text", "content": "a sky"}, {"hue": 240}]
     assert third["parts"][0] == {"type": "tool_call_response", "id": "t1", "response": response}
     [answer] = found[A.GEN_AI_OUTPUT_MESSAGES]
-    assert answer["finish_reason"] == "tool_use"
+    assert answer["finish_reason"] == "tool_call"
     assert [part["type"] for part in answer["parts"]] == ["reasoning", "tool_call"]
     assert answer["parts"][1]["arguments"] == {"at": 2}
 

@@ -361,7 +361,7 @@ async def test_what_is_said(caller: Caller, stream: bool, calls: Spans) -> None:
             {"type": "text", "content": "Wait."},
             {"type": "tool_call", "id": None, "name": "weather", "arguments": {"place": "Rome"}},
         ],
-        "finish_reason": "STOP",
+        "finish_reason": "tool_call",
     }
 
 
