@@ -189,7 +189,7 @@ def _meta(x: Exchange) -> Json:
 
 
 def _generated(x: Exchange) -> Json:
-    made = [{"id": f"{x.id}-0", "text": x.answer.texts[0]}]
+    made = [{"id": f"{x.id}-0", "text": x.answer.texts[0], "finish_reason": _finish(x)}]
     return {"id": x.id, "prompt": x.body["prompt"], "generations": made} | _meta(x)
 
 

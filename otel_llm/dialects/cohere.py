@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from otel_llm.call import Call, Usage
-from otel_llm.dialects.content import cohere_content
+from otel_llm.dialects.content import cohere_content, prompt_content
 from otel_llm.dialects.openai_media import transcriptions
-from otel_llm.dialects.reading import count, get, parameters, text
+from otel_llm.dialects.reading import count, get, items, parameters, text
 from otel_llm.spec import Dialect, Paths
 from otel_llm_semconv import attributes as A
 
@@ -52,7 +52,8 @@ def _request(call: Call, body: Mapping[str, Any]) -> None:
 
 def _response(call: Call, body: Any) -> None:
     call.response_id = text(get(body, "id")) or text(get(body, "response_id")) or text(get(body, "generation_id"))
-    reason = text(get(body, "finish_reason"))
+    made = next(iter(items(body, "generations")), body)
+    reason = text(get(made, "finish_reason"))
     if reason is not None:
         call.finish_reasons = [_FINISH.get(reason, reason.lower())]
     billed = get(body, "usage", "billed_units") or get(body, "meta", "billed_units")
@@ -107,7 +108,7 @@ chat = Dialect(
 embeddings = replace(chat, name="cohere.embed", operation="embeddings", fold=None, content=None)
 rerank = replace(embeddings, name="cohere.rerank", operation="rerank", response=_ranked)
 """Also that of those who took Cohere's format over (Together, Jina, Voyage ...), and bill tokens."""
-generate = replace(chat, name="cohere.generate", operation="text_completion", content=None)
+generate = replace(chat, name="cohere.generate", operation="text_completion", content=prompt_content)
 """Its streams tell no usage."""
 summarize = replace(generate, name="cohere.summarize", fold=None)
 classify = replace(embeddings, name="cohere.classify", operation="classification")

@@ -446,11 +446,11 @@ def _converse_fold(body: dict[str, Any], event: Any) -> None:
 converse_content = Content(_converse_request, _converse_response, _converse_fold)
 
 
-# A prompt and its answer, as Llama, Mistral, Cohere and Titan have them on Bedrock.
+# A prompt and its answer, as Llama, Mistral, Cohere and Titan have them on Bedrock, and Cohere had them itself.
 
 
 def _prompt_request(body: Mapping[str, Any]) -> Said:
-    asked = [said for name in ("prompt", "message", "inputText") if (said := text(body.get(name)))]
+    asked = [said for name in ("prompt", "message", "inputText", "text") if (said := text(body.get(name)))]
     return _said(messages=[{"role": "user", "parts": [_text(said)]} for said in asked])
 
 
@@ -459,7 +459,7 @@ def _prompt_answers(body: Any) -> list[Any]:
 
 
 def _prompt_text(body: Any) -> str:
-    names = ("generation", "text", "outputText")
+    names = ("generation", "text", "outputText", "summary")
     return "".join(text(get(answer, name)) or "" for answer in _prompt_answers(body) for name in names)
 
 

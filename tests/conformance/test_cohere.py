@@ -111,21 +111,38 @@ async def test_generate(connect: Connect, twice: Twice, stream: bool, how: str) 
 
 
 @pytest.mark.usefixtures("instrumented")
+@pytest.mark.parametrize("method", ["generate", "generate_stream"])
+async def test_what_is_generated(connect: Connect, calls: Spans, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    captured(monkeypatch)
+    asked = text("say Because.")
+    await read(getattr(connect(1), method)(**asked))
+    _system, [question_], [answer], _tools = said(calls()[0])
+    assert question_["parts"] == [{"type": "text", "content": asked["prompt"]}]
+    assert answer["parts"] == [{"type": "text", "content": "Because."}]
+    assert answer["finish_reason"] == "stop"
+
+
+@pytest.mark.usefixtures("instrumented")
 async def test_what_is_billed_by_other_units(connect: Connect, audited: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
     captured(monkeypatch)
-    await got(connect(1).summarize(text=f"[[offline: {USAGE}]] A long and secret story." * 3, model="command-light"))
+    story = f"[[offline: {USAGE}; say Because.]] A long story. " * 9
+    await got(connect(1).summarize(text=story, model="command-light"))
     await got(connect(1).classify(inputs=["a secret", "another secret"], model="embed-english-v3.0", examples=[]))
     if hasattr(connect(2), "parse"):
         document = {"type": "image_url", "image_url": {"url": "data:secret"}}
         await got(connect(2).parse(model="parse-1", document=document))
-    summarized, classified, *read_in = (call.attributes or {} for call in audited())
+    spans = audited()
+    summarized, classified, *read_in = (call.attributes or {} for call in spans)
     assert summarized[A.OTEL_LLM_COST_STATUS] == "priced"
+    because = {"type": "text", "content": "Because."}
+    _system, [asked], [answered], _tools = said(spans[0])
+    assert (asked["parts"], answered["parts"]) == ([{"type": "text", "content": story}], [because])
     assert classified[A.OTEL_LLM_USAGE_REQUESTS_PREFIX + "classifications"] == 2
     for attributes in read_in:
         assert attributes[A.OTEL_LLM_USAGE_REQUESTS_PREFIX + "pages"] == 1
     for attributes in (classified, *read_in):
         assert attributes[A.OTEL_LLM_COST_UNPRICED_REASON] == "unknown_model"
-    assert "secret" not in str([summarized, classified, *read_in])
+    assert "secret" not in str([classified, *read_in])
 
 
 @pytest.mark.usefixtures("instrumented")
@@ -159,7 +176,7 @@ async def test_what_is_said(connect: Connect, calls: Spans, monkeypatch: pytest.
     await read(getattr(connect(1), method)(**question(1, "say Because."), preamble="Be kind.", chat_history=before))
     looked, answered, answered_1 = map(said, calls())
     asked, because = question(2, "say Because.")["messages"][0]["content"], {"type": "text", "content": "Because."}
-    reply = {"role": "assistant", "parts": [because], "finish_reason": "COMPLETE"}
+    reply = {"role": "assistant", "parts": [because], "finish_reason": "stop"}
     assert looked[3] == [{"type": "function", "name": "look"}]
     plan, look = looked[2][0]["parts"]
     assert plan == {"type": "text", "content": "I will use a tool."}
