@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 from urllib.parse import unquote
@@ -64,10 +64,15 @@ class Routes:
     """
 
     def __init__(self, paths: Paths) -> None:
-        longest_first = sorted(paths.items(), key=lambda known: -len(known[0]))
-        self._known = [(_pattern(path), speaks) for path, speaks in longest_first]
+        self._paths = paths
         self.find = lru_cache(maxsize=256)(self._find)
         """`find(method, url)`, or with the path of it; None where no call is made."""
+
+    @cached_property
+    def _known(self) -> list[tuple[re.Pattern[str], Speaks]]:
+        # Not before it is asked: most of the SDKs are in no application.
+        longest_first = sorted(self._paths.items(), key=lambda known: -len(known[0]))
+        return [(_pattern(path), speaks) for path, speaks in longest_first]
 
     def _find(self, method: str, url: str) -> Found | None:
         asked = f"{method} {url.partition('?')[0]}"
