@@ -175,6 +175,8 @@ def _responses_part(part: Any) -> Part:
             return _text(get(part, "text"))
         case "refusal":
             return _text(get(part, "refusal"))
+        case "output_audio" | "audio" if get(part, "transcript"):
+            return _text(get(part, "transcript"))
         case "input_image":
             return _link("image", get(part, "image_url"))
         case "input_file" if get(part, "file_id"):

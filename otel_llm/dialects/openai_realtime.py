@@ -13,6 +13,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 from otel_llm.call import Call, Usage
+from otel_llm.dialects.content import responses_content
 from otel_llm.dialects.openai_media import transcriptions
 from otel_llm.dialects.openai_responses import finish_reasons, responses
 from otel_llm.dialects.reading import count, disagreement, get, rest, text
@@ -63,8 +64,11 @@ def _live_response(call: Call, body: Any) -> None:
     transcriptions.response(call, body)
 
 
-realtime = Dialect(name="openai.realtime", operation="chat", request=_request, response=_response)
-live = replace(realtime, name="openai.live", operation="live", response=_live_response)
+realtime = Dialect(
+    name="openai.realtime", operation="chat", request=_request, response=_response, content=responses_content
+)
+"""What was asked is sent before anybody knows that a response will be made of it: captured is what was answered."""
+live = replace(realtime, name="openai.live", operation="live", response=_live_response, content=None)
 
 
 def _turn(session: dict[str, Any], event: Any) -> Turn | None:

@@ -12,6 +12,7 @@ import pytest
 
 from otel_llm_semconv import attributes as A
 from tests.conformance.methods import captured
+from tests.conformance.methods import said as captures
 from tests.conformance.ways import collect_garbage
 from tests.conftest import Spans
 
@@ -48,11 +49,14 @@ def _content(**more: Any) -> dict[str, Any]:
 
 
 _SOUND = _content(modelTurn={"role": "model", "parts": [SOUND]})
+_SPOKEN = [_content(outputTranscription={"text": piece}) for piece in ("Be", "cause.")]
 _OVER = _content(turnComplete=True)
 _CALL: dict[str, Any] = {"functionCalls": [{"id": "c-1", "name": "look", "args": {}}]}
 _QUERIES = _content(groundingMetadata={"webSearchQueries": ["why", "sky"]})
 TURNS: dict[str, list[dict[str, Any]]] = {
-    "talk": [_content(inputTranscription={"text": "Why?"}), _SOUND, _SOUND, _OVER | {"usageMetadata": USAGE}],
+    "talk": [
+        *(_content(inputTranscription={"text": "Why?"}), _SOUND, *_SPOKEN, _OVER | {"usageMetadata": USAGE}),
+    ],
     # What is told in the middle is not told again at the end.
     "early": [_SOUND, {"usageMetadata": USAGE}, _content(generationComplete=True), _OVER | {"usageMetadata": {}}],
     "tool": [{"toolCall": _CALL, "usageMetadata": ASKED}, _SOUND, _OVER | {"usageMetadata": ASKED}],
@@ -118,7 +122,7 @@ async def test_a_call_for_each_turn(client: Any, calls: Spans, monkeypatch: pyte
         for said in ("talk", "early"):
             seen = [message async for message in ask(session, said)]
             assert type(seen[0]) is genai.types.LiveServerMessage
-            assert len(seen) == 4
+            assert len(seen) == (5 if said == "talk" else 4)
             assert len(calls()) == (1 if said == "talk" else 2)
     for call in calls():
         attributes = call.attributes or {}
@@ -132,6 +136,18 @@ async def test_a_call_for_each_turn(client: Any, calls: Spans, monkeypatch: pyte
         assert attributes[A.GEN_AI_RESPONSE_FINISH_REASONS] == ("stop",)
         assert A.OTEL_LLM_USAGE_INCONSISTENT not in attributes
         assert "offline" not in str(attributes)
+    talk, early = calls()
+    because = {"role": "assistant", "parts": [{"type": "text", "content": "Because."}], "finish_reason": "stop"}
+    assert captures(talk)[1:3] == [[{"role": "user", "parts": [{"type": "text", "content": "Why?"}]}], [because]]
+    assert captures(early) == [None] * 4, "sound alone is no message"
+
+
+async def test_a_tool_that_is_called(client: Any, calls: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
+    captured(monkeypatch)
+    async with client.aio.live.connect(model=MODEL) as session:
+        assert [message async for message in ask(session, "tool")]
+    [answer] = captures(calls()[0])[2]
+    assert answer["parts"] == [{"type": "tool_call", "id": "c-1", "name": "look", "arguments": {}}]
 
 
 @pytest.mark.parametrize(

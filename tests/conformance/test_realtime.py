@@ -51,8 +51,12 @@ def _event(kind: str, **more: Any) -> str:
     return json.dumps({"event_id": f"event_{next(_numbers)}", "type": kind} | more)
 
 
+_AUDIO = {"type": "output_audio", "transcript": "Because."}
+_SAID = [{"id": "item_2", "type": "message", "role": "assistant", "status": "completed", "content": [_AUDIO]}]
+
+
 def _response(number: int, status: str, **more: Any) -> dict[str, Any]:
-    return more | {"id": f"resp_{number}", "object": "realtime.response", "status": status, "output": None}
+    return more | {"id": f"resp_{number}", "object": "realtime.response", "status": status, "output": _SAID}
 
 
 def _realtime(socket: Any) -> None:
@@ -131,7 +135,8 @@ async def _until(connection: Any, kind: str) -> list[Any]:
     return seen
 
 
-async def test_a_call_for_each_response(client: Any, calls: Spans) -> None:
+async def test_a_call_for_each_response(client: Any, calls: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
+    captured(monkeypatch)
     connection = await got(client.realtime.connect(model="gpt-realtime-mini").enter())
     for _ in range(2):
         await got(connection.response.create())
@@ -147,6 +152,10 @@ async def test_a_call_for_each_response(client: Any, calls: Spans) -> None:
     assert (said[A.GEN_AI_USAGE_INPUT_TOKENS], said[A.GEN_AI_USAGE_OUTPUT_TOKENS]) == (132, 121)
     assert (said[A.OTEL_LLM_COST_STATUS], said[A.OTEL_LLM_COST_NANO_USD]) == ("priced", NANO)
     assert A.OTEL_LLM_USAGE_INCONSISTENT not in said
+    because = {"role": "assistant", "parts": [{"type": "text", "content": "Because."}], "finish_reason": "stop"}
+    assert json.loads(str(said[A.GEN_AI_OUTPUT_MESSAGES])) == [because]
+    assert A.GEN_AI_INPUT_MESSAGES not in said
+    assert A.GEN_AI_OUTPUT_MESSAGES not in heard
     # 14 x 6 + 45 x 10 = 534 micro-USD
     assert (heard[A.GEN_AI_REQUEST_MODEL], heard[A.OTEL_LLM_COST_NANO_USD]) == ("gpt-4o-transcribe", 534_000)
 
