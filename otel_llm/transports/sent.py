@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from otel_llm.providers import provider_of
@@ -28,7 +28,7 @@ class Sent:
     url: str
     """Or the path of it."""
     body: Callable[[], Any]
-    """The request body, parsed; anything but a dict is no call's."""
+    """The request body, parsed; anything but a mapping is no call's."""
     host: str | None
     port: int | None
     stream: bool | None = None
@@ -105,7 +105,7 @@ def at(
 
     def named(client: Any, sent: Sent, speaks: Speaks) -> str:
         said = sent.provider or (default if makers is None else makers.get(speaks, default))
-        return provider(cast("type[Any]", type(client)), sent.host, sent.port, said)
+        return provider(client.__class__, sent.host, sent.port, said)
 
     return named
 
@@ -124,10 +124,9 @@ def reader(look: Look, paths: Paths, provider: Provider | str) -> Read:
         if "id" in names and isinstance(speaks, Dialect | Batch):
             name, seen = whose(instance, sent, speaks), (sent.transport, sent.answer)
             return Late(names["id"], speaks, name, sent.stream is True, sent.host, sent.port, *seen)
-        body = sent.body()
-        if not isinstance(body, dict) or isinstance(speaks, Batch):
+        body: Any = sent.body()
+        if not hasattr(body, "keys") or isinstance(speaks, Batch):
             return None
-        body = cast("dict[str, Any]", body)
         if names:
             body = {**body, **names}
         dialect = speaks if isinstance(speaks, Dialect) else speaks(body)

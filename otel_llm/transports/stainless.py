@@ -53,7 +53,7 @@ def _sent(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sent:
 def _body(options: Any) -> Any:
     sent: Any = options.json_data
     extra: dict[str, Any] | None = options.extra_json
-    return {**cast("dict[str, Any]", sent), **extra} if extra and isinstance(sent, dict) else sent
+    return {**sent, **extra} if extra and hasattr(sent, "keys") else sent
 
 
 def _with_body(
