@@ -15,14 +15,14 @@ from opentelemetry.sdk.trace import TracerProvider
 from otel_llm.guard import guard
 
 # SimpleQueue.put is reentrant: a finalizer may call it while this very thread is inside put.
-_jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+_jobs: SimpleQueue[Callable[[], object]] = SimpleQueue()
 _thread: threading.Thread | None = None
 _start = threading.Lock()
 _steps = 0
 """Beginnings and ends of jobs so far: odd while one is running."""
 
 
-def later(job: Callable[[], None]) -> None:
+def later(job: Callable[[], object]) -> None:
     """Run `job` soon, in order, in the finisher's thread. Never blocks, never raises."""
     _jobs.put(job)
     if _thread is None or not _thread.is_alive():
@@ -75,7 +75,7 @@ def _after_fork_in_child() -> None:
     # The parent finishes its own calls; its thread does not exist here.
     global _thread, _start, _jobs, _steps
     _thread, _start, _steps = None, threading.Lock(), 0
-    _jobs = SimpleQueue[Callable[[], None]]()
+    _jobs = SimpleQueue[Callable[[], object]]()
 
 
 _last: list[Callable[[], None]] = []

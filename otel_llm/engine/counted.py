@@ -13,12 +13,14 @@ import threading
 import time
 from collections import OrderedDict
 from contextlib import suppress
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Literal
 from weakref import WeakValueDictionary, finalize
 
 from otel_llm.call import Call
+from otel_llm.late import later
 from otel_llm.settings import home
 from otel_llm.spec import Late
 
@@ -85,12 +87,22 @@ def claim(teller: Call | Late, id_: str) -> Claim:
         return found
 
 
-def is_first(teller: Call | Late, id_: str) -> bool:
-    """Whether the answer that a server has under this id is counted for the first time."""
+def is_first(teller: Call | Late, id_: str, *, just_begun: bool = False) -> bool:
+    """Whether the answer that a server has under this id is counted for the first time.
+
+    What this process has `just_begun` nobody else can know yet: that it is counted is written soon, not waited for.
+    """
     id_ = _at(teller, id_)
     with _lock:
         if not _is_news(id_, 1):
             return False
+    if just_begun:
+        later(partial(_claimed, id_))
+        return True
+    return _claimed(id_)
+
+
+def _claimed(id_: str) -> bool:
     with suppress(OSError):
         try:
             os.close(os.open(_path("background", id_), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))

@@ -39,7 +39,7 @@ def seen(id_: str) -> bool:
         return before
 
 
-def counts(teller: Call | Late, id_: str, ended: float, *, known: bool) -> bool:
+def counts(teller: Call | Late, id_: str, ended: float, *, known: bool, just_begun: bool = False) -> bool:
     """Whether the call that has this id counts now that it has ended; `known` if this process knew it before.
 
     It is counted once, and waits no longer.
@@ -47,7 +47,7 @@ def counts(teller: Call | Late, id_: str, ended: float, *, known: bool) -> bool:
     with _lock:
         _open.pop(id_, None)
     # One that ended long ago was counted where it ended.
-    return is_first(teller, id_) and (known or time.time() - ended <= _JUST_NOW)
+    return is_first(teller, id_, just_begun=just_begun) and (known or time.time() - ended <= _JUST_NOW)
 
 
 def is_over(recording: Recording, dialect: Dialect, body: Any) -> bool:
@@ -57,8 +57,9 @@ def is_over(recording: Recording, dialect: Dialect, body: Any) -> bool:
         return True
     id_, ended = told or (recording.waits_for or "", None)
     if ended is not None:
-        known = recording.waits_for is None or id_ in _open or seen(id_)
-        return counts(recording.call, id_, ended, known=known)
+        just_begun = recording.waits_for is None
+        known = just_begun or id_ in _open or seen(id_)
+        return counts(recording.call, id_, ended, known=known, just_begun=just_begun)
     recording.waits_for = id_
     recording.request = None  # nobody needs the prompt any more
     recording.call.duration_ns = 0
