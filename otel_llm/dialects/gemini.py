@@ -380,7 +380,7 @@ def _inlined(batch: Any) -> tuple[str, list[Any]]:
 
 batch_file = Batch(re.compile(rb'\s*\{\s*"'), _batched)
 """The results of a batch, downloaded."""
-_MODELS = ("models/{model}", "(?P<model>(?:tunedModels|endpoints)/[^/]+)")
+_MODELS = ("models/{model}", "(?P<model>(tunedModels|endpoints)/[^/]+)")
 PATHS: Paths = {
     **{f"/{model}:(g|streamG)enerateContent": generate for model in _MODELS},
     **{f"/{model}:(e|batchE)mbedContents?": embed for model in _MODELS},
@@ -395,3 +395,6 @@ PATHS: Paths = {
     "/interactions/{id}/cancel": background,
     "/decisions": decisions,
 }
+_ENDPOINT = "(?P<model>endpoints/[^/]+)"
+TUNED: Paths = {f"/{_ENDPOINT}:predict": prediction, f"/{_ENDPOINT}:predictLongRunning": videos}
+"""Of Google's own SDK alone: what others have predicted by an endpoint is anybody's model."""

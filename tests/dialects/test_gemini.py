@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from otel_llm.call import Call, Usage
 from otel_llm.dialects.gemini import embed, generate, images, interactions
+from otel_llm.integrations.google import google
 from otel_llm.pricing import PriceBook
-from otel_llm.spec import Dialect
+from otel_llm.spec import Dialect, Request
 from otel_llm_semconv import attributes as A
 
 
@@ -340,3 +342,27 @@ def test_the_parts_of_gemini_are_those_of_the_conventions() -> None:
         {"type": "blob", "modality": "document", "mime_type": "application/pdf", "content": ""},
         {"type": "generic", "generic_type": "executableCode"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "operation"),
+    [
+        ("publishers/google/models/gemini-x:streamGenerateContent", "gemini-x", "generate_content"),
+        ("tunedModels/mine:generateContent", "tunedModels/mine", "generate_content"),
+        ("endpoints/12:generateContent", "endpoints/12", "generate_content"),
+        ("models/text-embedding-004:batchEmbedContents", "text-embedding-004", "embeddings"),
+        ("endpoints/12:predict", "endpoints/12", "image_generation"),
+        ("endpoints/12:predictLongRunning", "endpoints/12", "video_generation"),
+        ("models/gemini-x:countTokens", None, ""),
+    ],
+)
+def test_what_a_path_says(path: str, model: str | None, operation: str) -> None:
+    class Client:
+        vertexai = True
+
+    sent = SimpleNamespace(method="POST", url=f"https://us-aiplatform.googleapis.com/v1/projects/p/{path}", data={})
+    request = google.patches[0].read(Client(), (sent,), {})
+    assert (request is None) == (model is None)
+    if isinstance(request, Request):
+        assert (request.body["model"], request.dialect.operation) == (model, operation)
+        assert request.stream == path.endswith("streamGenerateContent")
