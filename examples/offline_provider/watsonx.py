@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from examples.offline_provider.media import TRANSCRIPTIONS
 from examples.offline_provider.model import Prompt, Turn, nested
 from examples.offline_provider.openai import CHAT, vector
 from examples.offline_provider.wire import Conversations, Event, Exchange, Route, Wire
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
     from examples.offline_provider.model import Json
 
-_PATH = re.compile(r"/ml/v1/text/(chat|generation|embeddings|rerank)(_stream)?$")
+_PATH = re.compile(
+    r"/ml/v1/(?:text/(?=[cger])|(?=audio))(chat|generation|embeddings|rerank|audio/transcriptions)(_stream)?$"
+)
 
 
 def route(path: str) -> Route | None:
@@ -105,4 +108,5 @@ _WIRES = {
     "generation": Wire("generation", "gen-", _read_generation, _plain_generation, _error, _generation_events, _failure),
     "embeddings": Wire("embeddings", "emb-", _read_embeddings, _plain_embeddings, _error),
     "rerank": Wire("rerank", "rank-", _read_rerank, _plain_rerank, _error),
+    "audio/transcriptions": TRANSCRIPTIONS,
 }

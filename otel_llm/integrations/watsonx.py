@@ -19,7 +19,7 @@ watsonx = Integration(
     distribution="ibm-watsonx-ai",
     oldest="1.6.0",
     newest_major=1,
-    surfaces="chat, text generation, embeddings, rerank, model gateway",
+    surfaces="chat, text generation, embeddings, rerank, transcriptions, model gateway",
     patches=patches(_OWN, PATHS, "ibm.watsonx.ai", f"{_HTTPX}.client.httpx_client", "httpx"),
     hooks=(
         retry(_AGAIN, "RetryTransportMixin._get_sleep_time", response="response", asks=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -133,3 +134,20 @@ async def test_its_content(model: Any, twin: str, calls: Spans, monkeypatch: pyt
     asked = [{"role": "user", "parts": [{"type": "text", "content": "[[offline: say Because.]] Why?"}]}]
     answered = [{"role": "assistant", "parts": [{"type": "text", "content": "Because."}], "finish_reason": "stop"}]
     assert [content_of(call)[1:3] for call in calls()] == [[asked, answered]] * 4
+
+
+@pytest.mark.usefixtures("instrumented")
+def test_what_is_heard(client: Any, calls: Spans, tmp_path: Path) -> None:
+    if not hasattr(models, "AudioModelInference"):
+        pytest.skip("this ibm-watsonx-ai hears nothing")
+    sound = tmp_path / "why.mp3"
+    sound.write_bytes(b"offline" * 10)
+    said = models.AudioModelInference(model="openai/whisper-large-v3", api_client=client).transcribe(sound)
+    assert said["text"]
+    [call] = calls()
+    attributes = call.attributes or {}
+    assert call.name == "transcription openai/whisper-large-v3"
+    assert (attributes[A.GEN_AI_PROVIDER_NAME], attributes[A.SERVER_ADDRESS]) == ("ibm.watsonx.ai", HOST)
+    # It does not tell how long the sound was.
+    assert attributes[A.OTEL_LLM_COST_STATUS] == "unpriced"
+    assert A.GEN_AI_USAGE_INPUT_TOKENS not in attributes
