@@ -17,7 +17,7 @@ xai = Integration(
     surfaces="chat: sample, stream, parse, defer, compaction; images; batches",
     patches=grpc_stub.patches(PATHS, "x_ai", fields, whole),
     hooks=(
-        *grpc_stub.hooks(("chat", "ChatStub"), ("image", "ImageStub"), ("batch", "BatchMgmtStub")),
+        *grpc_stub.hooks(PATHS, ("chat", "ChatStub"), ("image", "ImageStub"), ("batch", "BatchMgmtStub")),
         *(none(f"xai_sdk.{module}", "tracer.start_as_current_span") for module in _TRACED),
     ),
 )

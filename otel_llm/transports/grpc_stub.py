@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from otel_llm.engine.proxy import Proxy
 from otel_llm.guard import guard
 from otel_llm.spec import Follower, Hook, Patch, Paths
-from otel_llm.transports.sent import Sent, reader
+from otel_llm.transports.sent import Routes, Sent, reader
 
 _hosts: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
@@ -58,11 +58,12 @@ def patches(
     )
 
 
-def hooks(*stubs: tuple[str, str]) -> tuple[Hook, ...]:
+def hooks(paths: Paths, *stubs: tuple[str, str]) -> tuple[Hook, ...]:
     """The hooks that see these stubs (module, class) being made, and for which server."""
+    made = partial(_stub, Routes(paths))
     return (
         *(
-            Hook(f"xai_sdk.proto.{version}.{module}_pb2_grpc", f"{stub}.__init__", _stub)
+            Hook(f"xai_sdk.proto.{version}.{module}_pb2_grpc", f"{stub}.__init__", made)
             for version in ("v5", "v6")
             for module, stub in stubs
         ),
@@ -106,7 +107,7 @@ def _make_grpc_channel(wrapped: Any, _client: Any, args: tuple[Any, ...], kwargs
     return channel
 
 
-def _stub(wrapped: Any, stub: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _stub(routes: Routes, wrapped: Any, stub: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     wrapped(*args, **kwargs)
     with guard:
         channel: Any = args[0] if args else kwargs["channel"]
@@ -114,5 +115,7 @@ def _stub(wrapped: Any, stub: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
         asynchronous = type(channel).__module__.startswith("grpc.aio")
         methods: dict[str, Any] = dict(cast("Any", vars(stub)))
         for name, method in methods.items():
-            kind = AsyncMethod if asynchronous and not _streams(name) else Method
-            setattr(stub, name, kind(method, name, host))
+            # The others stay what they are.
+            if routes.find("POST", f"/{name}") or routes.find("POST", f"/{name}/id"):
+                kind = AsyncMethod if asynchronous and not _streams(name) else Method
+                setattr(stub, name, kind(method, name, host))
