@@ -17,20 +17,20 @@ from otel_llm.engine.proxy import Proxy
 from otel_llm.guard import guard
 from otel_llm.providers import port_of
 from otel_llm.spec import Conversation, Follower, Hook, Patch, Paths, Socket, Speaks
-from otel_llm.transports.sent import Look, Sent, reader
+from otel_llm.transports.sent import Sent, reader
 
 _API = "google.genai._api_client"
 
 
 def patches(paths: Paths) -> tuple[Patch, ...]:
     """Its requests, and what downloads a file."""
-    looks: tuple[tuple[str, Look], ...] = (
-        ("_request", _sent),
-        ("_async_request", _sent),
-        ("download_file", _sent_for_a_file),
-        ("async_download_file", _sent_for_a_file),
+    read, read_download = (reader(look, paths, _provider) for look in (_sent, _sent_for_a_file))
+    return (
+        Patch(_API, "BaseApiClient._request", read),
+        Patch(_API, "BaseApiClient._async_request", read),
+        Patch(_API, "BaseApiClient.download_file", read_download),
+        Patch(_API, "BaseApiClient.async_download_file", read_download),
     )
-    return tuple(Patch(_API, f"BaseApiClient.{method}", reader(look, paths, _provider)) for method, look in looks)
 
 
 def sockets(conversation: Conversation) -> tuple[Hook | Socket, ...]:
